@@ -1,0 +1,150 @@
+"""The geometry of the report's figures: from results to percentages of a drawing's width. Templates do the drawing.
+
+Horizontal positions are percent of the video's duration, so that a figure fits a phone, a screen and a sheet of paper
+without its text being scaled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from inference_script.report import words
+from mousetal.types import Float32Array, Float64Array, FrameBox
+
+# Points of one probability trace. At 1,200 a three-hour video keeps every peak (see `envelope`) in 15 kB of text.
+TRACE_POINTS = 1200
+# Width and height of a trace's own coordinates, stretched to the figure's.
+TRACE_WIDTH, TRACE_HEIGHT = 1000, 100
+TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
+MAP_CELLS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark on the time axis; ``anchor`` keeps the outermost labels inside the figure."""
+
+    x_percent: float
+    label: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A square of the map and how much of the time the animal's centre was in it (0..1, the busiest cell is 1)."""
+
+    x: int
+    y: int
+    share: float
+
+
+def percent(seconds: float, duration_s: float) -> float:
+    """Where a moment lies on the time axis, in percent of its length."""
+    return 100 * min(max(seconds / duration_s, 0.0), 1.0) if duration_s > 0 else 0.0
+
+
+def ticks(duration_s: float, most: int) -> list[Tick]:
+    """At most about ``most`` marks at round times."""
+    step = next((s for s in TICK_STEPS_S if duration_s / s <= most), TICK_STEPS_S[-1])
+    decimals = 0 if step >= 1 else 1
+    marks = []
+    for i in range(math.floor(duration_s / step) + 1):
+        x = percent(i * step, duration_s)
+        anchor = "start" if x < 2 else "end" if x > 98 else "middle"
+        marks.append(Tick(x, words.clock(i * step, decimals), anchor))
+    return marks
+
+
+def envelope(values: Float32Array, most: int = TRACE_POINTS) -> list[int]:
+    """Indices of the points to draw of a long trace: the lowest and the highest of each of ``most / 2`` bins, in order.
+
+    Averaging would flatten a twitch of five frames in a video of hours; the extremes keep it. NaN (not scored) is
+    passed over; a bin of nothing else yields its first index, so that the gap shows.
+    """
+    n = len(values)
+    if n <= most:
+        return list(range(n))
+    size = -(-n // (most // 2))
+    padded = np.full(-(-n // size) * size, np.nan, np.float64)
+    padded[:n] = values
+    bins = padded.reshape(-1, size)
+    lowest = np.where(np.isnan(bins), np.inf, bins).argmin(axis=1)
+    highest = np.where(np.isnan(bins), -np.inf, bins).argmax(axis=1)
+    offsets = np.arange(len(bins)) * size
+    return np.unique(np.concatenate([offsets + lowest, offsets + highest])).tolist()
+
+
+def trace(values: Float32Array, edges: Float64Array, most: int = TRACE_POINTS) -> tuple[str, str]:
+    """SVG paths of a probability over time: the line, and the area below it. Both are broken where nothing was scored.
+
+    ``values`` is float32 (frames,), ``edges`` float64 (frames + 1,) seconds.
+    """
+    if not len(values) or edges[-1] <= 0:
+        return "", ""
+    kept = envelope(values, most)
+    middles = (edges[:-1] + edges[1:]) / 2
+    points = [(TRACE_WIDTH * middles[i] / edges[-1], TRACE_HEIGHT * (1 - values[i]), i) for i in kept]
+    line, area = [], []
+    for run in _finite_runs(points):
+        steps = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in run)
+        first, last = run[0][0], run[-1][0]
+        line.append(f"M{steps}" if len(run) > 1 else f"M{steps}h.1")
+        area.append(f"M{first:.1f},{TRACE_HEIGHT} L{steps} L{last:.1f},{TRACE_HEIGHT}Z")
+    return "".join(line), "".join(area)
+
+
+def _finite_runs(points: Sequence[tuple[float, float, int]]) -> Iterator[list[tuple[float, float, int]]]:
+    run: list[tuple[float, float, int]] = []
+    for point in points:
+        if math.isfinite(point[1]):
+            run.append(point)
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def bars_path(spans_s: Sequence[tuple[float, float]], duration_s: float, columns: int | None = None) -> str:
+    """One SVG path of all spans as rectangles, in the trace's coordinates; on a grid of ``columns``, if given.
+
+    The grid joins what falls on neighbouring columns, which keeps an overview of two thousand bouts to a few kB.
+    """
+    if duration_s <= 0:
+        return ""
+    if columns is None:
+        edges = [(TRACE_WIDTH * a / duration_s, TRACE_WIDTH * b / duration_s) for a, b in spans_s]
+    else:
+        covered = np.zeros(columns + 2, bool)
+        for start, end in spans_s:
+            first = min(int(columns * start / duration_s), columns - 1)
+            covered[first + 1 : max(first + 2, math.ceil(columns * end / duration_s) + 1)] = True
+        covered[-1] = False
+        turns = np.flatnonzero(np.diff(covered.astype(np.int8))) * TRACE_WIDTH / columns
+        edges = [(float(a), float(b)) for a, b in turns.reshape(-1, 2)]
+    return "".join(f"M{a:.2f},0H{b:.2f}V{TRACE_HEIGHT}H{a:.2f}Z" for a, b in edges)
+
+
+def occupancy(boxes: Sequence[FrameBox], width: int, height: int) -> tuple[list[Cell], int, int]:
+    """Where the animal spent its time: cells of a grid over the picture, and the grid's columns and rows."""
+    side = max(width, height) / MAP_CELLS
+    columns, rows = max(1, math.ceil(width / side)), max(1, math.ceil(height / side))
+    if not boxes:
+        return [], columns, rows
+    corners = np.asarray([box.box_xyxy for box in boxes], np.float64)
+    x = np.clip((corners[:, 0] + corners[:, 2]) / 2 / side, 0, columns - 1).astype(int)
+    y = np.clip((corners[:, 1] + corners[:, 3]) / 2 / side, 0, rows - 1).astype(int)
+    visits = np.zeros((rows, columns), np.int64)
+    np.add.at(visits, (y, x), 1)
+    # The root keeps rare visits visible beside the corner where the animal slept.
+    shares = np.sqrt(visits / visits.max())
+    return [Cell(int(c), int(r), round(float(shares[r, c]), 2)) for r, c in np.argwhere(visits)], columns, rows
+
+
+def log_percent(seconds: float, low_s: float, high_s: float) -> float:
+    """Where a duration lies on a logarithmic axis from ``low_s`` to ``high_s``, in percent."""
+    inside = min(max(seconds, low_s), high_s)
+    return 100 * math.log(inside / low_s) / math.log(high_s / low_s)

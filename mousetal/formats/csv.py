@@ -1,0 +1,129 @@
+"""The tables: every bout (`intervals.csv`), every input file (`videos.csv`), every box of one video (`boxes/*.csv`).
+
+UTF-8, comma, decimal point, half-open frame ranges, seconds from the first frame. There is no byte order mark: with
+one, R and Python's csv would read the first column's name as "\\ufeffvideo". Excel shows names beyond ASCII rightly
+when the file is opened by Data > From Text/CSV.
+
+Text that a spreadsheet would run as a formula (it begins with = + - @) gets a leading apostrophe; the JSON has it
+as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mousetal.seconds import bout_seconds, seconds_at
+from mousetal.types import Bout, VideoResult
+
+INTERVAL_COLUMNS = (
+    "video", "behavior", "start_frame", "end_frame", "start_s", "end_s", "duration_s", "count", "confidence",
+    "mean_probability", "box_x1", "box_y1", "box_x2", "box_y2", "source", "model", "flags",
+)  # fmt: skip
+VIDEO_COLUMNS = (
+    "video", "status", "reason", "bouts", "frames", "decoded_frames", "duration_s", "fps", "width", "height",
+    "not_scored_s", "seconds", "warnings",
+)  # fmt: skip
+BOX_COLUMNS = ("frame", "time_s", "x1", "y1", "x2", "y2", "score", "source")
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+TIME_DIGITS = 6  # a microsecond, finer than any container's clock that a camera writes
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRow:
+    """What became of one input file. ``seconds`` is the time this run spent on it; ``result`` None where it failed."""
+
+    video: str
+    status: str
+    reason: str = ""
+    seconds: float = 0.0
+    result: VideoResult | None = None
+
+
+def intervals_text(results: Iterable[VideoResult]) -> str:
+    """One row per bout over all videos, in the order of the videos and of time."""
+    rows = (interval_row(result, bout) for result in results for bout in result.bouts)
+    return table_text(INTERVAL_COLUMNS, rows)
+
+
+def interval_row(result: VideoResult, bout: Bout) -> list[object]:
+    """One bout. ``count`` is 1: the model counts a bout as one occurrence, a person may count repeats within it."""
+    start, end = bout_seconds(result.info, bout)
+    return [
+        safe(result.video),
+        safe(bout.behavior),
+        bout.start_frame,
+        bout.end_frame,
+        round(start, TIME_DIGITS),
+        round(end, TIME_DIGITS),
+        round(end - start, TIME_DIGITS),
+        1,
+        round(bout.confidence, 6),
+        round(bout.mean_probability, 6),
+        *(bout.box_xyxy or ("", "", "", "")),
+        "model",
+        safe(f"{result.classifier.name}@{result.classifier.sha256[:12]}"),
+        safe("; ".join(bout.flags)),
+    ]
+
+
+def videos_text(rows: Iterable[VideoRow]) -> str:
+    """One row per input file: done, failed (with the reason) or skipped."""
+    return table_text(VIDEO_COLUMNS, (_video_row(row) for row in rows))
+
+
+def boxes_text(result: VideoResult) -> str:
+    """One row per sampled frame on which the animal's place is known, in pixels of the video as displayed."""
+    rows = (
+        [
+            box.frame_index,
+            round(seconds_at(result.info, box.frame_index), TIME_DIGITS),
+            *(round(side, 2) for side in box.box_xyxy),
+            round(box.score, 4),
+            box.source,
+        ]
+        for box in result.boxes
+    )
+    return table_text(BOX_COLUMNS, rows)
+
+
+def table_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV table with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def safe(text: str) -> str:
+    """``text`` as a spreadsheet shows it and never runs it."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+def _video_row(row: VideoRow) -> list[object]:
+    found = row.result
+    if found is None:
+        return [safe(row.video), row.status, safe(row.reason), *[""] * 8, round(row.seconds, 2), ""]
+    info = found.info
+    lost = sum(
+        seconds_at(info, gap.frames.end_frame) - seconds_at(info, gap.frames.start_frame) for gap in found.not_scored
+    )
+    return [
+        safe(row.video),
+        row.status,
+        safe(row.reason),
+        len(found.bouts),
+        info.num_frames,
+        found.decoded_frames,
+        round(info.duration_seconds, TIME_DIGITS),
+        round(float(info.fps), 4),
+        info.width,
+        info.height,
+        round(lost, TIME_DIGITS),
+        round(row.seconds, 2),
+        safe("; ".join(found.warnings)),
+    ]

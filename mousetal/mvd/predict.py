@@ -1,0 +1,142 @@
+"""Clips in, class probabilities out.
+
+    classifier = mousetal.mvd.load("models/demo-mvd")
+    probabilities = classifier.predict(clips)       # uint8 (n, T, S, S, 3) -> float32 (n, classes)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mousetal.errors import InvalidRequest, SettingsError
+from mousetal.modelconfig import MvdConfig
+from mousetal.mvd.vit import VisionTransformer
+from mousetal.types import ClassifierSpec, ClipBatch, Float32Array, UInt8Array
+
+log = logging.getLogger(__name__)
+
+AUTOCAST_TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Where and how exactly the network is computed; ``compiled`` trades a slow first clip for faster later ones."""
+
+    device: torch.device
+    precision: str = "fp32"
+    compiled: bool = False
+
+    @classmethod
+    def on(cls, device: str, precision: str, compiled: bool) -> Execution:
+        """Checks what the user asked for. Raises SettingsError for an unknown precision or an absent device."""
+        if precision not in AUTOCAST_TYPES:
+            raise SettingsError(f"PRECISION: one of {', '.join(AUTOCAST_TYPES)} expected, got {precision!r}")
+        try:
+            chosen = torch.device(device)
+            torch.empty(1, device=chosen)
+        except (RuntimeError, AssertionError) as error:  # torch raises an AssertionError when built without CUDA
+            reason = str(error).splitlines()[0]
+            raise SettingsError(f"DEVICE: {device!r} is not usable here ({reason}). Set DEVICE=cpu.") from error
+        return cls(chosen, precision, compiled)
+
+    def __str__(self) -> str:
+        name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
+        return f"{self.device}{name} {self.precision}"
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """The context in which the network runs: mixed precision, or none for fp32."""
+        dtype = AUTOCAST_TYPES[self.precision]
+        if dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=dtype)
+
+
+class Classifier:
+    """A loaded clip classifier. Not safe for use from several threads at once."""
+
+    def __init__(
+        self, network: VisionTransformer, config: MvdConfig, spec: ClassifierSpec, execution: Execution
+    ) -> None:
+        self.config = config
+        self.spec = spec
+        self.network = network.to(execution.device).eval()
+        self._execution = execution
+        self._run: nn.Module = network
+        if execution.compiled:
+            self._run = torch.compile(network)  # type: ignore[assignment]  # it returns a module for a module
+        shape = (1, 1, 1, 1, 3)
+        self._mean = torch.tensor(config.input.mean, device=execution.device).reshape(shape)
+        self._std = torch.tensor(config.input.std, device=execution.device).reshape(shape)
+
+    @torch.inference_mode()
+    def predict(self, clips: UInt8Array) -> Float32Array:
+        """Probabilities, float32 (n, classes), of RGB clips uint8 (n, num_frames, input_size, input_size, 3).
+
+        Rows sum to 1, unless the model is multi-label: then each class has a probability of its own. Computed in
+        float32 from the logits, whatever the precision of the network. Raises InvalidRequest for other shapes.
+        """
+        self._check(clips)
+        if len(clips) == 0:
+            return np.zeros((0, len(self.config.classes)), np.float32)
+        pixels = self.normalise(torch.from_numpy(clips).to(self._execution.device))
+        with self._execution.autocast():
+            logits: Tensor = self._run(pixels)
+        logits = logits.float()
+        scores = logits.sigmoid() if self.config.multi_label else logits.softmax(dim=1)
+        return np.asarray(scores.cpu().numpy(), np.float32)
+
+    def classify(self, batches: Iterable[ClipBatch]) -> Iterator[Float32Array]:
+        """``predict`` for one batch after the other, lazily: the pipeline's ``classify``."""
+        for batch in batches:
+            yield self.predict(batch.clips)
+
+    def normalise(self, clips: Tensor) -> Tensor:
+        """What the network takes, float32 (n, 3, T, S, S), of uint8 clips (n, T, S, S, 3)."""
+        pixels = clips.float().div_(255).sub_(self._mean).div_(self._std)
+        return pixels.permute(0, 4, 1, 2, 3)
+
+    def warm_up(self) -> None:
+        """Classifies one grey clip, so that one-off work (memory, kernels, compilation) is done before the first."""
+        shape = (1, *self._clip_shape)
+        self.predict(np.full(shape, 127, np.uint8))
+        log.info("classifier is warm model=%s device=%s", self.spec.name, self.spec.device)
+
+    @property
+    def _clip_shape(self) -> tuple[int, int, int, int]:
+        size = self.config.input.input_size
+        return self.config.input.num_frames, size, size, 3
+
+    def _check(self, clips: UInt8Array) -> None:
+        if clips.dtype != np.uint8 or clips.shape[1:] != self._clip_shape:
+            raise InvalidRequest(
+                f"clips of uint8 (n, {', '.join(map(str, self._clip_shape))}) expected, got {clips.dtype} {clips.shape}"
+            )
+
+
+def classifier_spec(
+    config: MvdConfig, name: str, sha256: str, assumptions: tuple[str, ...], execution: Execution
+) -> ClassifierSpec:
+    """What a driver must know of the model."""
+    return ClassifierSpec(
+        name=name,
+        sha256=sha256,
+        classes=config.classes,
+        background=config.background,
+        num_frames=config.input.num_frames,
+        sampling_rate=config.input.sampling_rate,
+        stride=config.input.stride,
+        input_size=config.input.input_size,
+        crop_padding=config.input.crop_padding,
+        trained_fps=config.input.trained_fps,
+        is_multi_label=config.multi_label,
+        rules=config.bouts,
+        assumptions=assumptions,
+        device=str(execution),
+    )

@@ -1,0 +1,30 @@
+"""Fixtures that every kind of test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real videos and golden numbers beside a checkout; most checkouts have none."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("skipped: no ../shared")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Path:
+    """Golden numbers made by running the reference system on seeded weights."""
+    return shared / "golden"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top of the checkout."""
+    return ROOT

@@ -1,0 +1,121 @@
+"""The shipped compose file, on the shipped demo models and videos, in a fresh copy of the checkout."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(2400)]
+
+
+def has_engine() -> bool:
+    return (
+        shutil.which("docker") is not None
+        and subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
+        and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    )
+
+
+@pytest.fixture(scope="module")
+def project(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the files that git knows, with the images built."""
+    if not has_engine():
+        pytest.skip("skipped: no Docker engine with Compose v2 answers")
+    folder = tmp_path_factory.mktemp("compose") / "mousetal"
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True, text=True)
+    for name in filter(None, files.stdout.split("\0")):
+        if (root / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, folder / name)
+    (folder / "output").mkdir(exist_ok=True)
+    built = compose(folder, "build", timeout=1800)
+    assert built.returncode == 0, built.stdout[-3000:]
+    yield folder
+    compose(folder, "down", "--volumes", "--remove-orphans", timeout=120)
+
+
+def compose(folder: Path, *arguments: str, timeout: float = 600, **settings: str) -> subprocess.CompletedProcess[str]:
+    """`docker compose ...` on the CPU, its two streams in one text."""
+    environment = {**os.environ, "COMPOSE_FILE": "docker-compose.yml", **settings}
+    return subprocess.run(
+        ["docker", "compose", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def up(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    done = compose(folder, "up", "--no-build", "--exit-code-from", "driver", **settings)
+    compose(folder, "down", "--remove-orphans", timeout=120, **settings)
+    return done
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    with (folder / "output" / "videos.csv").open(encoding="utf-8-sig", newline="") as file:
+        return {row["video"]: row["status"] for row in csv.DictReader(file)}
+
+
+def test_compose_up_finds_bouts_in_the_demo_videos_and_a_second_run_skips_them(project: Path) -> None:
+    first = up(project)
+    assert first.returncode == 0, first.stdout[-4000:]
+    assert len(statuses(project)) == 3
+    assert set(statuses(project).values()) == {"done"}
+    with (project / "output" / "intervals.csv").open(encoding="utf-8-sig", newline="") as file:
+        behaviors = {row["behavior"] for row in csv.DictReader(file)}
+    assert behaviors == {"Self-Grooming", "Head/Body TWITCH"}
+    assert (project / "output" / "report.html").stat().st_size > 10_000
+    second = up(project)
+    assert second.returncode == 0, second.stdout[-4000:]
+    assert set(statuses(project).values()) == {"skipped"}
+
+
+def test_the_exit_code_says_that_a_video_failed_and_the_others_are_done(project: Path) -> None:
+    videos = project / "some videos"
+    videos.mkdir()
+    shutil.copy2(next((project / "videos").glob("demo-*.mp4")), videos / "Maus ä 1.mp4")
+    good = (videos / "Maus ä 1.mp4").read_bytes()
+    (videos / "cut.mp4").write_bytes(good[: len(good) // 3])
+    done = up(project, INPUT="./some videos")
+    assert done.returncode == 1, done.stdout[-4000:]
+    assert statuses(project)["Maus ä 1.mp4"] == "done"
+    assert statuses(project)["cut.mp4"] == "failed"
+
+
+def test_results_belong_to_the_owner_of_the_output_folder(project: Path) -> None:
+    output = project / "theirs"
+    output.mkdir()
+    if os.getuid() != 0:
+        pytest.skip("skipped: only root can give a folder away")
+    os.chown(output, 12345, 12345)
+    done = up(project, OUTPUT="./theirs", INPUT="./some videos/Maus ä 1.mp4")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert {path.stat().st_uid for path in output.rglob("*")} == {12345}
+    assert [row for row in (output / "predictions").rglob("*.json")][0].name == "Maus ä 1.mp4.json"
+
+
+def test_the_containers_have_no_way_out_and_the_services_are_not_root(project: Path) -> None:
+    config = json.loads(compose(project, "config", "--format", "json").stdout)
+    assert config["networks"]["mousetal"]["internal"] is True
+    for service in ("detector", "mvd"):
+        image = config["services"][service]["image"]
+        shown = subprocess.run(["docker", "image", "inspect", image], check=True, capture_output=True, text=True)
+        assert json.loads(shown.stdout)[0]["Config"]["User"] == "mousetal"
+        assert config["services"][service]["volumes"][0]["read_only"] is True
+
+
+def test_a_missing_setting_is_named_before_anything_starts(project: Path) -> None:
+    done = compose(project, "config", INPUT="")
+    assert done.returncode != 0
+    assert "set INPUT in .env" in done.stdout
