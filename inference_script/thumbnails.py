@@ -1,4 +1,4 @@
-"""One picture per bout, so that a human can judge it at a glance: the whole frame with the crop box, then three close-ups.
+"""One picture per bout, so that a human can judge it at a glance.
 
     +-----------------+--------+--------+--------+
     | whole frame,    | first  | middle | last   |    close-ups: what the classifier was shown
@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mousetal.errors import OutputError
+from mousetal import atomic
 from mousetal.geometry import crop_clip, square
 from mousetal.types import Bout, BoxInt, Frame, UInt8Array, VideoInfo, VideoResult, WindowScore
 from mousetal.video import decode
@@ -36,11 +36,6 @@ SEPARATOR = 4
 BOX_RGB = (240, 228, 66)
 
 FramesFrom = Callable[[VideoInfo, int], Iterator[Frame]]
-
-
-def folder_of(output: Path, video: str) -> Path:
-    """Where the thumbnails of a video lie."""
-    return output / "thumbnails" / video
 
 
 def file_of(folder: Path, bout: Bout) -> Path:
@@ -112,11 +107,16 @@ def _frames_at(info: VideoInfo, numbers: Sequence[int], frames_from: FramesFrom)
 
 def _crop_of(bout: Bout, frame_index: int, scores: Sequence[WindowScore]) -> BoxInt | None:
     """The crop of the window that sees the frame most nearly in its middle, else a square around the bout's box."""
-    seen = [s for s in scores if s.crop_xyxy and s.window.frames.start_frame <= frame_index < s.window.frames.end_frame]
-    if seen:
-        nearest = min(seen, key=lambda s: abs(s.window.frames.start_frame + s.window.frames.end_frame - 2 * frame_index))
-        return nearest.crop_xyxy
+    around = [
+        s for s in scores if s.crop_xyxy and s.window.frames.start_frame <= frame_index < s.window.frames.end_frame
+    ]
+    if around:
+        return min(around, key=lambda s: abs(_twice_middle(s) - 2 * frame_index)).crop_xyxy
     return square(bout.box_xyxy, BOX_PADDING) if bout.box_xyxy else None
+
+
+def _twice_middle(score: WindowScore) -> int:
+    return score.window.frames.start_frame + score.window.frames.end_frame
 
 
 def _whole(rgb: UInt8Array, crop: BoxInt | None) -> UInt8Array:
@@ -132,7 +132,9 @@ def _whole(rgb: UInt8Array, crop: BoxInt | None) -> UInt8Array:
         cv2.rectangle(small, *corners, (0, 0, 0), 4)
         cv2.rectangle(small, *corners, BOX_RGB, 2)
     above = (HEIGHT - size[1]) // 2
-    return cv2.copyMakeBorder(small, above, HEIGHT - size[1] - above, 0, 0, cv2.BORDER_CONSTANT, value=(24, 24, 24))
+    panel = np.full((HEIGHT, size[0], 3), 24, np.uint8)
+    panel[above : above + size[1]] = small
+    return panel
 
 
 def _close_up(rgb: UInt8Array, crop: BoxInt | None) -> list[UInt8Array]:
@@ -156,12 +158,8 @@ def _save(pictures: dict[Path, UInt8Array], folder: Path) -> None:
     try:
         for old in folder.glob("*.jpg"):
             old.unlink()
-        for path, rgb in pictures.items():
-            folder.mkdir(parents=True, exist_ok=True)
-            quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-            path.write_bytes(cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), quality)[1].tobytes())
     except OSError as error:
-        raise OutputError(
-            f"{folder}: the thumbnails of the bouts cannot be saved ({error.strerror or error}). "
-            "Check that OUTPUT may be written to and has space left."
-        ) from error
+        raise atomic.output_error(folder, error) from error
+    for path, rgb in pictures.items():
+        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        atomic.write_bytes(path, cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), quality)[1].tobytes())

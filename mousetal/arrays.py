@@ -26,7 +26,7 @@ def pack_scores(scores: Sequence[WindowScore], num_classes: int) -> Arrays:
         "window_index": np.array([window.index for window in windows], np.int64),
         "start_frame": np.array([window.frames.start_frame for window in windows], np.int64),
         "end_frame": np.array([window.frames.end_frame for window in windows], np.int64),
-        "frame_indices": np.array([window.frame_indices for window in windows], np.int64).reshape(-1, span),
+        "frame_indices": np.array([window.frame_indices for window in windows], np.int64).reshape(len(windows), span),
         "probabilities": np.array([score.probabilities for score in scores], np.float32).reshape(-1, num_classes),
         "has_crop": np.array([score.crop_xyxy is not None for score in scores], np.bool_),
         "crop_xyxy": np.array([score.crop_xyxy or (0, 0, 0, 0) for score in scores], np.int64).reshape(-1, 4),

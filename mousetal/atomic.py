@@ -85,7 +85,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """All arrays of an npz; raises RecordError when it is unreadable or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise RecordError(f"{path}: expected an npz of arrays ({error}).") from error

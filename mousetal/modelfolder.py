@@ -106,7 +106,7 @@ def read(located: Located, kind: type[AnyConfig]) -> tuple[AnyConfig, Tensors]:
         )
     try:
         tensors = safetensors.numpy.load_file(located.weights)
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, safetensors.SafetensorError, TypeError) as error:  # TypeError: numpy knows no bfloat16
         raise ModelError(f"{located.weights}: unreadable ({error}). Copy the model again.") from error
     return config, tensors
 

@@ -4,44 +4,42 @@
     .parts/<video>/000000.npz   the results since the part before, in order
     .parts/<video>/...
 
-A part holds window scores and the raw detections that came with them, from which the pipeline goes on.
+A part holds window scores and what came with them (raw detections, missing frames), from which the pipeline goes on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from mousetal import atomic
-from mousetal.arrays import pack_detections, pack_scores, unpack_detections, unpack_scores
+from mousetal.arrays import Arrays, pack_detections, pack_scores, unpack_detections, unpack_scores
 from mousetal.errors import RecordError
-from mousetal.types import Detections, WindowScore
+from mousetal.plan import WindowResult
+from mousetal.types import FrameRange
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """One window's score, and the detections that arrived between the score before it and this one."""
-
-    score: WindowScore
-    detections: tuple[Detections, ...]
+T = TypeVar("T")
 
 
 class PartFolder:
     """The parts of one video. Only one process may use it at a time: hold the output's lock."""
 
     def __init__(self, output: Path, video: str, key: str) -> None:
-        self.folder = output / ".parts" / video
+        self._top = output / ".parts"
+        self.folder = self._top / video
         self._key = key
         self._count = 0
 
-    def load(self) -> list[Part]:
+    def load(self) -> list[WindowResult]:
         """The parts that are there and fit the key, up to the first that can't be read; others are removed."""
         try:
             is_ours = (self.folder / "key.txt").read_text("utf-8") == self._key
@@ -50,48 +48,63 @@ class PartFolder:
         if not is_ours:
             self.remove()
             return []
-        found: list[Part] = []
-        for path in sorted(self.folder.glob("*.npz")):
+        found: list[WindowResult] = []
+        paths = sorted(self.folder.glob("*.npz"))
+        for self._count, path in enumerate(paths):
             try:
                 found += _read(path)
             except RecordError as error:
                 log.warning("A partial result is damaged; the video goes on from before it. %s", error)
-                break
-            self._count += 1
+                for useless in paths[self._count :]:
+                    useless.unlink()
+                return found
+        self._count = len(paths)
         return found
 
-    def append(self, parts: Sequence[Part], num_classes: int) -> None:
+    def append(self, results: Sequence[WindowResult]) -> None:
         """Write the results since the last call as one more part; raises OutputError."""
-        if not parts:
+        if not results:
             return
         if self._count == 0:
             atomic.write_text(self.folder / "key.txt", self._key)
-        scores = pack_scores([part.score for part in parts], num_classes)
-        detections = pack_detections([found for part in parts for found in part.detections])
-        counts = {"detections_per_window": np.array([len(part.detections) for part in parts], np.int64)}
-        atomic.write_arrays(self.folder / f"{self._count:06d}.npz", {**scores, **detections, **counts})
+        atomic.write_arrays(self.folder / f"{self._count:06d}.npz", _arrays(results))
         self._count += 1
 
     def remove(self) -> None:
         """Forget the parts, and the folders that are left empty by it."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._count = 0
-        for parent in self.folder.parents:
-            if parent.name == ".parts" and not any(parent.glob("*")):
-                parent.rmdir()
-            if parent.name == ".parts" or not parent.is_dir() or any(parent.iterdir()):
-                break
-            parent.rmdir()
+        top = len(self.folder.relative_to(self._top).parts)
+        with contextlib.suppress(OSError):  # a folder that is not empty belongs to another video's parts
+            for folder in self.folder.parents[:top]:
+                folder.rmdir()
 
 
-def _read(path: Path) -> list[Part]:
+def _arrays(results: Sequence[WindowResult]) -> Arrays:
+    scores = [result.score for result in results]
+    gaps = [gap for result in results for gap in result.missing]
+    return {
+        **pack_scores(scores, len(scores[0].probabilities)),
+        **pack_detections([found for result in results for found in result.detections]),
+        "detections_per_window": np.array([len(result.detections) for result in results], np.int64),
+        "missing": np.array([(gap.start_frame, gap.end_frame) for gap in gaps], np.int64).reshape(-1, 2),
+        "missing_per_window": np.array([len(result.missing) for result in results], np.int64),
+    }
+
+
+def _read(path: Path) -> list[WindowResult]:
     arrays = atomic.read_arrays(path)
     try:
         scores = unpack_scores(arrays)
-        every = unpack_detections(arrays)
-        ends = np.cumsum(arrays["detections_per_window"]).tolist()
-        return [
-            Part(score, every[start:end]) for score, start, end in zip(scores, [0, *ends[:-1]], ends, strict=True)
-        ]
+        gaps = tuple(FrameRange(start, end) for start, end in arrays["missing"].tolist())
+        detections = _shared_out(unpack_detections(arrays), arrays["detections_per_window"])
+        missing = _shared_out(gaps, arrays["missing_per_window"])
+        return [WindowResult(*parts) for parts in zip(scores, detections, missing, strict=True)]
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}: not a part as this version writes it ({error!r}).") from error
+
+
+def _shared_out(items: tuple[T, ...], counts: npt.NDArray[np.int64]) -> list[tuple[T, ...]]:
+    """The first ``counts[0]`` items, then the next ``counts[1]``, and so on."""
+    ends = np.cumsum(counts).tolist()
+    return [items[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]

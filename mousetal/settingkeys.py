@@ -1,4 +1,4 @@
-"""Every key that `.env`, the environment or a flag may set: one table for the programs, `--help`, `.env` and the README.
+"""Every key that `.env`, the environment or a flag may set: one table for programs, `--help`, `.env` and README.
 
 A key's flag is its name in lower case with dashes: ``MODEL_DIR`` is ``--model-dir``. Keys used by "compose" alone are
 read by docker compose and never by a program.
@@ -61,7 +61,7 @@ KEYS: tuple[Key, ...] = (
         "CLASS_NAMES",
         (DRIVER, MVD),
         "",
-        "the classifier's class names in order, comma separated; for old models that don't carry them. Empty: the model's",
+        "the classifier's class names in order, comma separated, for old models that lack them. Empty: the model's own",
     ),
     Key("DETECTION_THRESHOLD", (DRIVER,), "", "least detector score of a box, 0 to 1. Empty: the model's own"),
     Key("MAX_GAP_S", (DRIVER,), "0.5", "seconds for which a frame without a box borrows one from its neighbours"),

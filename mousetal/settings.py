@@ -20,11 +20,10 @@ from typing import Literal
 from dotenv import dotenv_values
 
 from mousetal.errors import SettingsError
-from mousetal.settingkeys import DRIVER, KEYS, Key, Program, keys_of
+from mousetal.settingkeys import DRIVER, KEYS, Program, keys_of
+from mousetal.settingvalue import Value
 
 DEFAULT_LISTEN = {"detector": "127.0.0.1:50051", "mvd": "127.0.0.1:50052"}
-TRUE_WORDS = ("1", "true", "yes", "on")
-FALSE_WORDS = ("0", "false", "no", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,80 +86,6 @@ class ServiceSettings:
     tls: TlsFiles
     log_level: str
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """A setting's text, the place it came from (for messages) and the folder its relative paths start at."""
-
-    key: Key
-    text: str
-    place: str
-    base: Path
-
-    def wrong(self, expected: str) -> SettingsError:
-        return SettingsError(f"{self.key.name}: expected {expected}, got {self.text!r} ({self.place}).")
-
-    def path(self) -> Path | None:
-        return Path(os.path.normpath(self.base / Path(self.text).expanduser())) if self.text else None
-
-    def required_path(self) -> Path:
-        path = self.path()
-        if path is None:
-            raise SettingsError(
-                f"{self.key.name} is not set: expected {self.key.help}. "
-                f"Set it in .env or the environment, or give {self.key.flag}."
-            )
-        return path
-
-    def number(self, low: float, high: float) -> float:
-        try:
-            number = float(self.text)
-        except ValueError:
-            raise self.wrong(f"a number from {low:g} to {high:g}") from None
-        if not low <= number <= high:
-            raise self.wrong(f"a number from {low:g} to {high:g}")
-        return number
-
-    def whole(self, low: int, high: int) -> int:
-        number = self.number(low, high)
-        if not number.is_integer():
-            raise self.wrong("a whole number")
-        return int(number)
-
-    def switch(self) -> bool:
-        word = self.text.lower()
-        if word not in TRUE_WORDS + FALSE_WORDS:
-            raise self.wrong("0 or 1")
-        return word in TRUE_WORDS
-
-    def choice(self) -> str:
-        found = {choice.lower(): choice for choice in self.key.choices}.get(self.text.lower())
-        if found is None:
-            raise self.wrong(f"one of {', '.join(self.key.choices)}")
-        return found
-
-    def names(self) -> tuple[str, ...]:
-        names = tuple(name.strip() for name in self.text.split(",") if name.strip())
-        if len(set(names)) != len(names):
-            raise self.wrong("different names, separated by commas")
-        if unknown := [name for name in names if self.key.choices and name not in self.key.choices]:
-            raise self.wrong(f"names out of {', '.join(self.key.choices)} (unknown: {', '.join(unknown)})")
-        return names
-
-    def device(self) -> str:
-        word = self.text.lower()
-        if word not in ("auto", "cpu", "cuda") and not (word.startswith("cuda:") and word[5:].isdigit()):
-            raise self.wrong("auto, cpu, cuda or cuda:N")
-        return word
-
-    def address(self) -> str:
-        if self.text.startswith("unix:") and len(self.text) > len("unix:"):
-            return self.text
-        host, colon, port = self.text.rpartition(":")
-        if self.text and not (host and colon and port.isdigit() and int(port) < 65536):
-            raise self.wrong("host:port or unix:PATH")
-        return self.text
 
 
 def add_flags(parser: argparse.ArgumentParser, program: Program) -> argparse.ArgumentParser:
@@ -237,7 +162,7 @@ def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
 
 def _collect(
     program: Program, arguments: argparse.Namespace, environ: Mapping[str, str] | None
-) -> tuple[dict[str, _Value], tuple[str, ...]]:
+) -> tuple[dict[str, Value], tuple[str, ...]]:
     """Every key's value by the order flag, environment, file, default; and notes on keys that look misspelt."""
     environ = os.environ if environ is None else environ
     file = _env_file(arguments.env)
@@ -246,12 +171,12 @@ def _collect(
     for key in keys_of(program):
         flag = getattr(arguments, key.name, None)
         if flag is not None:
-            value = _Value(key, flag.strip(), f"from {key.flag}", Path.cwd())
+            value = Value(key, flag.strip(), f"from {key.flag}", Path.cwd())
         elif key.name in environ:
-            value = _Value(key, environ[key.name].strip(), "from the environment", Path.cwd())
+            value = Value(key, environ[key.name].strip(), "from the environment", Path.cwd())
         else:
-            value = _Value(key, in_file.get(key.name, "").strip(), f"from {file}", file.parent if file else Path.cwd())
-        values[key.name] = value if value.text else _Value(key, key.default, "the default", value.base)
+            value = Value(key, in_file.get(key.name, "").strip(), f"from {file}", file.parent if file else Path.cwd())
+        values[key.name] = value if value.text else Value(key, key.default, "the default", value.base)
     return values, tuple(_misspelt(in_file, file))
 
 
@@ -273,11 +198,11 @@ def _misspelt(in_file: Mapping[str, str], file: Path | None) -> list[str]:
     return [f"{file}: {name} is not a setting; did you mean {match[0]}?" for name, match in near.items() if match]
 
 
-def _optional_share(value: _Value) -> float | None:
+def _optional_share(value: Value) -> float | None:
     return value.number(0, 1) if value.text else None
 
 
-def _tls(values: Mapping[str, _Value]) -> TlsFiles:
+def _tls(values: Mapping[str, Value]) -> TlsFiles:
     """The TLS files, checked to exist; a certificate without its key (or the reverse) is refused."""
     cert, key, ca = (values[name].path() for name in ("TLS_CERT", "TLS_KEY", "TLS_CA"))
     if (cert is None) != (key is None):

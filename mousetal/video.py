@@ -1,56 +1,50 @@
 """Video files: what is in them (`probe`), and their frames, each once and in order (`decode`).
 
-The rest of the code sees files only through these functions; the decoder behind them is FFmpeg by way of PyAV.
+The rest of the code sees video files only through these functions. Behind them is FFmpeg, by way of PyAV.
 
     info = probe(path)
     for frame in decode(info):
         frame.index, frame.pts_seconds, frame.rgb
 
-A frame's number is the rank of its presentation time among the times of all packets that are to be shown, so a span
-that cannot be decoded leaves a gap in the numbers and later frames keep theirs. A picture that the decoder flags as
-damaged (it paints over what it could not read) is not delivered either; pictures predicted from it are.
+A frame's number is the rank of its presentation time among those of all packets to be shown, so what can't be decoded
+leaves a gap in the numbers and later frames keep theirs. Pictures that the decoder says it could only patch up are not
+delivered, nor those predicted from them: after damage, frames are missing up to the next key frame. (Not all damage is
+noticed: HEVC in particular has few ways to tell noise from a picture.)
 
-Left out on purpose: sound, subtitles, all but one video stream, pixels that are not square, mirrored display.
+Left out on purpose: sound, subtitles, all but the first video stream, display of pixels that are not square, mirroring.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from mousetal.container import FrameIndex, frame_index, open_container, packets, video_stream
 from mousetal.errors import VideoError
-from mousetal.types import Float64Array, Frame, Int64Array, VideoInfo
+from mousetal.types import Frame, UInt8Array, VideoInfo
 
 log = logging.getLogger(__name__)
 
-# Only containers made for moving pictures are opened. FFmpeg would also "play" still images, plain text and playlists,
-# which may point anywhere.
-CONTAINERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,mxf,nut,ivf,gif,dv,"
-    "mjpeg,rm,wtv,vc1,y4m,yuv4mpegpipe"
-)
-# Containers that store no presentation times.
-WITHOUT_TIMES = frozenset({"avi", "h264", "hevc", "m4v", "mpegvideo", "mjpeg", "vc1"})
+LONGEST_B_RUN = 8  # some encoders call all pictures B; holding them back has to end somewhere
+# A frame number and its picture; None for a packet that could not be decoded.
+NumberedPicture = tuple[int, VideoFrame | None]
 
 
 def is_video(path: Path) -> bool:
-    """Whether the file's content (not its name) is a container with a video stream. False for anything unreadable."""
+    """Whether the file's content (not its name) is a container with a video stream; False for what can't be read."""
     try:
-        with _open(path) as container:
-            _video_stream(container, path)
+        with open_container(path) as container:
+            video_stream(container, path)
     except VideoError:
         return False
     return True
@@ -59,35 +53,37 @@ def is_video(path: Path) -> bool:
 def probe(path: Path) -> VideoInfo:
     """What the file holds, from its packets and its first picture.
 
-    Raises VideoError when there is no video stream, no packet, or no picture that can be decoded.
+    Raises VideoError when it is no video, holds no frame, or none that can be decoded.
     """
-    with _open(path) as container:
-        stream = _video_stream(container, path)
-        times = _frame_times(path)
-        first = _first_picture(container, stream, path)
-        rotation = _rotation(first)
-        width, height = (first.height, first.width) if rotation % 180 else (first.width, first.height)
+    index = frame_index(path)
+    with open_container(path) as container:
+        stream = video_stream(container, path)
+        picture = _first_picture(container, stream, path)
+        rotation = _rotation(picture)
+        width, height = (picture.width, picture.height)[:: -1 if rotation % 180 else 1]
         return VideoInfo(
             path=path,
             width=width,
             height=height,
-            fps=times.fps,
-            num_frames=len(times.ticks),
+            fps=index.fps,
+            num_frames=len(index),
             declared_frames=stream.frames or None,
-            duration_seconds=float(times.seconds[-1] + 1 / times.fps),
-            pts_seconds=times.seconds,
+            duration_seconds=float(index.seconds[-1] + 1 / index.fps),
+            pts_seconds=index.seconds,
             codec=stream.codec_context.name,
-            pixel_format=first.format.name,
+            pixel_format=picture.format.name,
             rotation_degrees=rotation,
-            is_variable_frame_rate=times.is_variable,
-            warnings=_warnings(times, stream.frames),
+            is_variable_frame_rate=index.is_variable_frame_rate,
+            warnings=_warnings(index, stream.frames),
         )
 
 
 def decode(info: VideoInfo, start_frame: int = 0) -> Iterator[Frame]:
-    """The file's frames from ``start_frame`` on, in order of presentation, each once; numbers never shift.
+    """The file's frames from ``start_frame`` on, in order of presentation, each once; ``rgb`` is as displayed.
 
-    Raises VideoError when the file cannot be read any more or is not the one that was probed.
+    Numbers increase strictly and skip frames that can't be decoded. Colours are converted by the matrix and range that
+    the file declares; where it declares none, bt601 and limited range are assumed, as most players do for small sizes.
+    Raises VideoError when the file can't be read any more, or is no longer the one that was probed.
     """
     if not 0 <= start_frame <= info.num_frames:
         raise ValueError(f"start_frame must be in 0..{info.num_frames}, got {start_frame}")
@@ -95,179 +91,121 @@ def decode(info: VideoInfo, start_frame: int = 0) -> Iterator[Frame]:
 
 
 def _decode(info: VideoInfo, start_frame: int) -> Iterator[Frame]:
-    times = _frame_times(info.path)
-    if len(times.ticks) != info.num_frames:
+    index = frame_index(info.path)
+    if len(index) != info.num_frames:
         raise VideoError(
-            f"{info.path}: {info.num_frames} frames expected, {len(times.ticks)} found. The file has changed since it "
-            "was first read: start again when it is complete."
+            f"{info.path}: {info.num_frames} frames expected as when it was first read, {len(index)} found. "
+            "Start again when the file is complete."
         )
     to_rgb = _RgbConverter(info)
-    for number, picture in _numbered(info.path, times, start_frame):
-        yield Frame(number, float(times.seconds[number]), to_rgb(picture))
+    for number, picture in _sound_pictures(info.path, index, start_frame):
+        yield Frame(number, float(index.seconds[number]), to_rgb(picture))
 
 
-def _numbered(path: Path, times: _FrameTimes, start_frame: int) -> Iterator[tuple[int, VideoFrame]]:
-    """Undamaged pictures from ``start_frame`` on with their numbers, strictly increasing."""
-    due = start_frame if times.from_packets else 0
-    failures = 0
-    with _open(path) as container:
-        stream = _video_stream(container, path)
-        packets = _packets_from(container, stream, times, due, path)
-        for picture in _pictures(packets):
-            if picture is None:
-                failures += 1
-                due += not times.from_packets
-                continue
-            number = times.number_of(picture.pts) if times.from_packets else due
-            if number is None or number < due:
-                continue
-            due = number + 1
-            if picture.is_corrupt:
-                failures += 1
-            elif start_frame <= number < len(times.ticks):
-                yield number, picture
-    if failures:
-        log.warning("some pictures could not be decoded: video=%s failures=%d", path, failures)
+def _sound_pictures(path: Path, index: FrameIndex, start_frame: int) -> Iterator[tuple[int, VideoFrame]]:
+    """Numbered pictures without damage: fast, with frames decoded in parallel, until there is any sign of damage.
 
-
-@dataclass(frozen=True, eq=False)
-class _FrameTimes:
-    """Presentation times of all frames, in ``time_base`` ticks, increasing.
-
-    ``from_packets`` is False when the container stores none, or wrong ones: frames are then numbered as they come.
+    From there on one thread goes on: with several, FFmpeg loses sound frames next to damaged ones, how many depends on
+    the number of cores, and parallel slices hide that a picture was patched up.
     """
-
-    ticks: Int64Array
-    seconds: Float64Array
-    fps: Fraction
-    is_variable: bool
-    from_packets: bool
-    key_ticks: Int64Array
-
-    def number_of(self, pts: int | None) -> int | None:
-        if pts is None:
-            return None
-        number = int(np.searchsorted(self.ticks, pts))
-        return number if number < len(self.ticks) and self.ticks[number] == pts else None
+    due = start_frame
+    if index.has_own_times and due < len(index):
+        for number, picture in _without_hidden_damage(_numbered(path, index, due, "AUTO")):
+            if picture is None or picture.is_corrupt or number > due:
+                break
+            if number == due:
+                yield number, picture
+                due += 1
+    if due < len(index):
+        yield from _undamaged(path, index, due)
 
 
-def _frame_times(path: Path) -> _FrameTimes:
-    stat = path.stat()
-    return _scan(path, stat.st_size, stat.st_mtime_ns)
+def _undamaged(path: Path, index: FrameIndex, start_frame: int) -> Iterator[tuple[int, VideoFrame]]:
+    is_damaged, missing = False, len(index) - start_frame
+    for number, picture in _without_hidden_damage(_numbered(path, index, start_frame, "NONE")):
+        if picture is None or picture.is_corrupt:
+            is_damaged = True
+            continue
+        is_damaged = is_damaged and not picture.key_frame
+        if not is_damaged and number >= start_frame:
+            missing -= 1
+            yield number, picture
+    if missing:
+        log.warning("frames could not be decoded: video=%s missing=%d of=%d", path, missing, len(index))
 
 
-@lru_cache(maxsize=4)
-def _scan(path: Path, size_bytes: int, modified_ns: int) -> _FrameTimes:
-    """Read all packets, decode none. Remembered for the files last used: `decode` follows `probe` on the same file."""
-    pts: list[int] = []
-    keys: list[int] = []
-    timeless = 0
-    in_order = True
-    with _open(path) as container:
-        stream = _video_stream(container, path)
-        for packet in _packets(container, stream, path):
-            if packet.size == 0 or packet.is_discard:
-                continue
-            if packet.pts is None:
-                timeless += 1
-                continue
-            in_order = in_order and (not pts or packet.pts > pts[-1])
-            pts.append(packet.pts)
-            if packet.is_keyframe:
-                keys.append(packet.pts)
-        if not pts and not timeless:
-            raise VideoError(f"{path}: at least one frame expected, none found. Remove the file or record it again.")
-        time_base = stream.time_base or Fraction(1, 1000)
-        made_up = container.format.name in WITHOUT_TIMES and in_order and stream.codec_context.has_b_frames
-        if timeless:
-            fps = stream.guessed_rate or Fraction(25)
-            ticks = np.arange(len(pts) + timeless, dtype=np.int64)
-            return _FrameTimes(ticks, ticks / float(fps), fps, False, False, np.zeros(0, np.int64))
-        ticks = np.unique(np.array(pts, np.int64))
-        fps = _frame_rate(ticks, time_base, stream)
-        return _FrameTimes(
-            ticks,
-            (ticks - ticks[0]) * time_base.numerator / time_base.denominator,
-            fps,
-            _is_variable(ticks),
-            not made_up,
-            np.array(sorted(keys), np.int64),
-        )
+def _without_hidden_damage(numbered: Iterator[NumberedPicture]) -> Iterator[NumberedPicture]:
+    """The same pictures less B pictures whose next reference is damaged.
+
+    They are predicted from it although they are shown, and so come out of the decoder, before it.
+    """
+    held: deque[NumberedPicture] = deque()
+    for number, picture in numbered:
+        if picture is not None and picture.is_corrupt:
+            held.clear()
+        elif picture is not None and picture.pict_type == PictureType.B:
+            held.append((number, picture))
+            if len(held) > LONGEST_B_RUN:
+                yield held.popleft()
+            continue
+        yield from held
+        held.clear()
+        yield number, picture
+    yield from held
 
 
-def _frame_rate(ticks: Int64Array, time_base: Fraction, stream: VideoStream) -> Fraction:
-    claimed = stream.average_rate or stream.guessed_rate or Fraction(25)
-    if len(ticks) < 2:
-        return claimed
-    measured = (len(ticks) - 1) / (int(ticks[-1] - ticks[0]) * time_base)
-    return claimed if abs(claimed / measured - 1) < Fraction(1, 100) else measured.limit_denominator(1000)
+def _numbered(path: Path, index: FrameIndex, start_frame: int, threads: str) -> Iterator[NumberedPicture]:
+    """Decoded pictures, from ``start_frame`` or somewhat before, with strictly increasing numbers.
+
+    None stands for a packet that failed. Where the file has no times of its own, pictures are counted from the start of
+    the file as they come, and a failed packet counts as a picture.
+    """
+    due = 0
+    for picture in _pictures(_packets_from(path, index, start_frame, threads)):
+        if picture is None:
+            yield due, None
+            due += not index.has_own_times
+            continue
+        number = index.number_of(picture.pts) if index.has_own_times else due
+        if number is not None and due <= number < len(index):
+            due = number + 1
+            yield number, picture
 
 
-def _is_variable(ticks: Int64Array) -> bool:
-    steps = np.diff(ticks)
-    if len(steps) == 0:
-        return False
-    usual = float(np.median(steps))
-    return bool(np.abs(steps - usual).max() > max(1.0, usual / 10))
+def _packets_from(path: Path, index: FrameIndex, start_frame: int, threads: str) -> Iterator[Packet[VideoStream]]:
+    """Packets from a key frame shown at or before ``start_frame``, or from the start of the file."""
+    for key_tick in _entry_points(index, start_frame):
+        with open_container(path) as container:
+            stream = video_stream(container, path)
+            stream.codec_context.thread_type = threads
+            container.seek(key_tick, stream=stream)
+            found = packets(container, stream, path)
+            first = next((packet for packet in found if packet.is_keyframe), None)
+            if first is None or first.pts is None or first.pts > index.ticks[start_frame]:
+                continue  # seeking is only approximate in some containers
+            first_pts = first.pts
+            yield first
+            # Pictures shown before the key frame are predicted from what was skipped.
+            yield from (packet for packet in found if packet.pts is None or packet.pts >= first_pts)
+            return
+    with open_container(path) as container:
+        stream = video_stream(container, path)
+        stream.codec_context.thread_type = threads
+        yield from packets(container, stream, path)
 
 
-def _warnings(times: _FrameTimes, declared: int) -> tuple[str, ...]:
-    found = []
-    if declared and declared != len(times.ticks):
-        found.append(f"the header declares {declared} frames, the file holds {len(times.ticks)}")
-    if not times.from_packets:
-        found.append("the container stores no reliable presentation times: they follow from the frame rate")
-    return tuple(found)
+def _entry_points(index: FrameIndex, start_frame: int) -> list[int]:
+    """Times to seek to, best first; none where decoding has to start with the file."""
+    if start_frame == 0 or not index.has_own_times:
+        return []
+    before = int(np.searchsorted(index.key_ticks, index.ticks[start_frame], side="right"))
+    return [int(tick) for tick in index.key_ticks[max(0, before - 2) : before][::-1]]
 
 
-def _open(path: Path) -> InputContainer:
-    try:
-        if path.stat().st_size == 0:
-            raise VideoError(f"{path}: a video expected, the file is empty (0 bytes). Copy or record it again.")
-        return av.open(
-            f"file:{path}", mode="r", metadata_errors="replace", container_options={"format_whitelist": CONTAINERS}
-        )
-    except FileNotFoundError as error:
-        raise VideoError(f"{path}: a video file expected, there is none. Check the path.") from error
-    except (PermissionError, IsADirectoryError) as error:
-        raise VideoError(f"{path}: a readable file expected, got: {error.strerror}. Check its permissions.") from error
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{path}: a video expected, the content is none that can be read. Remove it.") from error
-
-
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            stream.thread_type = "AUTO"
-            return stream
-    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-    raise VideoError(f"{path}: no video stream (found: {kinds}). Remove the file or export it again with its picture.")
-
-
-def _packets(container: InputContainer, stream: VideoStream, path: Path) -> Iterator[Packet[VideoStream]]:
-    try:
-        yield from container.demux(stream)
-    except av.InvalidDataError:
-        log.warning("the file cannot be read to its end: video=%s", path)
-    except OSError as error:
-        raise VideoError(f"{path}: reading failed half-way ({error.strerror}). Check the disk or network.") from error
-
-
-def _packets_from(
-    container: InputContainer, stream: VideoStream, times: _FrameTimes, start_frame: int, path: Path
-) -> Iterator[Packet[VideoStream]]:
-    if start_frame < len(times.ticks):
-        pass
-    return _packets(container, stream, path)
-
-
-def _pictures(packets: Iterator[Packet[VideoStream]]) -> Iterator[VideoFrame | None]:
-    """Decoded pictures in order of presentation; None stands for one packet that could not be decoded."""
-    for packet in packets:
+def _pictures(found: Iterator[Packet[VideoStream]]) -> Iterator[VideoFrame | None]:
+    for packet in found:
         try:
             pictures = packet.decode()
-        except av.EOFError:
-            return
         except av.FFmpegError:
             yield None
         else:
@@ -275,24 +213,39 @@ def _pictures(packets: Iterator[Packet[VideoStream]]) -> Iterator[VideoFrame | N
 
 
 def _first_picture(container: InputContainer, stream: VideoStream, path: Path) -> VideoFrame:
-    for picture in _pictures(_packets(container, stream, path)):
+    for picture in _pictures(packets(container, stream, path)):
         if picture is not None:
             return picture
-    raise VideoError(f"{path}: no frame can be decoded ({stream.codec_context.name}). Export it again.")
+    codec = stream.codec_context.name
+    raise VideoError(f"{path}: {codec} frames expected, not one can be decoded. Remove the file or export it again.")
 
 
 def _rotation(picture: VideoFrame) -> int:
-    """Quarter turns counterclockwise that bring the stored picture upright, in degrees: 0, 90, 180 or 270."""
+    """Degrees counterclockwise, in whole quarter turns, that bring the stored picture upright."""
     return round(picture.rotation / 90) * 90 % 360
 
 
-class _RgbConverter:
-    def __init__(self, info: VideoInfo) -> None:
-        self.turns = info.rotation_degrees // 90
-        self.stored = (info.height, info.width) if self.turns % 2 else (info.width, info.height)
-        self.reformatter = VideoReformatter()
+def _warnings(index: FrameIndex, declared: int) -> tuple[str, ...]:
+    found = []
+    if declared and declared == len(index) + index.hidden_frames and index.hidden_frames:
+        found.append(f"an edit list hides {index.hidden_frames} of {declared} frames")
+    elif declared and declared != len(index):
+        found.append(f"the header declares {declared} frames, the file holds {len(index)}")
+    if not index.has_own_times:
+        found.append("the file stores no reliable frame times: frames are counted as they come")
+    return tuple(found)
 
-    def __call__(self, picture: VideoFrame) -> np.ndarray:
-        width, height = self.stored
-        rgb = self.reformatter.reformat(picture, width=width, height=height, format="rgb24").to_ndarray()
-        return np.ascontiguousarray(np.rot90(rgb, self.turns)) if self.turns else rgb
+
+class _RgbConverter:
+    """Turns decoded pictures into arrays of one size, upright; keeps the conversion tables between pictures."""
+
+    def __init__(self, info: VideoInfo) -> None:
+        self._quarter_turns = info.rotation_degrees // 90
+        # A stream may change its resolution half-way; boxes need one frame size for the whole video.
+        self._stored_size = (info.width, info.height)[:: -1 if self._quarter_turns % 2 else 1]
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, picture: VideoFrame) -> UInt8Array:
+        width, height = self._stored_size
+        rgb = self._reformatter.reformat(picture, width=width, height=height, format="rgb24").to_ndarray()
+        return np.ascontiguousarray(np.rot90(rgb, self._quarter_turns))

@@ -67,7 +67,8 @@ class WindowPlan:
 
     def grid(self, i: int) -> int:
         """Frame number of the ``i``-th grid point: ``i * step``, rounded half up."""
-        return self._round(i * self.step)
+        numerator, denominator = self.step.as_integer_ratio()
+        return (2 * i * numerator + denominator) // (2 * denominator)
 
     @property
     def span(self) -> int:
@@ -88,9 +89,11 @@ class WindowPlan:
             yield self._last(count, total_frames)
 
     def sampled_frames(self, total_frames: int) -> Int64Array:
-        """The frames that windows may hold, ascending: the grid, and the last window's where it is off the grid."""
-        points = np.arange(self._grid_points(total_frames), dtype=np.int64)
-        grid = (2 * points * self.step.numerator + self.step.denominator) // (2 * self.step.denominator)
+        """The frames that the detector should see, ascending: the grid up to the last window, and that one's frames."""
+        count = self._regular_count(total_frames)
+        end = (count - 1) * self.stride + self.num_frames if count else 0
+        points = range(self._grid_points(total_frames) if self.cover_tail else end)
+        grid = np.fromiter(map(self.grid, points), np.int64)
         last = self._last(0, total_frames).frame_indices if self._leaves_a_tail(total_frames) else ()
         return np.union1d(grid, np.array(last, np.int64))
 
@@ -114,13 +117,9 @@ class WindowPlan:
 
     def _last(self, index: int, total_frames: int) -> Window:
         last = total_frames - 1
-        offsets = [self._round(k * self.step) for k in range(self.num_frames)]
+        offsets = [self.grid(k) for k in range(self.num_frames)]
         if offsets[-1] > last:  # too short for a window: play to the end, then hold the last frame
             indices = tuple(min(offset, last) for offset in offsets)
         else:
             indices = tuple(last - offset for offset in reversed(offsets))
         return Window(index, indices, FrameRange(indices[0], total_frames))
-
-    @staticmethod
-    def _round(position: Fraction) -> int:
-        return math.floor(position + Fraction(1, 2))

@@ -1,4 +1,4 @@
-"""The dataclasses of `types` to protobuf and back: the only module that knows both shapes.
+"""The dataclasses of `types` to protobuf and back, and the channel they travel on: all that both ends must agree on.
 
 Whatever comes in over the wire is checked here: a request that contradicts itself or the model raises InvalidRequest, a
 response that contradicts its request raises ServiceError. Arrays made from a message are read-only views of its bytes;
@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import grpc
 import numpy as np
 
 from mousetal.errors import InvalidRequest, ServiceError
+from mousetal.settings import TlsFiles
 from mousetal.types import (
     BoutRule,
     ClassifierSpec,
@@ -37,7 +39,39 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
 )
 
-_CHANNELS = 3
+_CALLER_OPTIONS = (
+    *CHANNEL_OPTIONS,
+    # gRPC would wait up to two minutes before it tries a restarted service again.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    # Videos stay on the lab's machines: a proxy in the environment is for the web.
+    ("grpc.enable_http_proxy", 0),
+    # Every client has a connection of its own, so that none inherits the waiting time of another's broken one.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+_RGB = 3
+
+
+def uses_tls(address: str, tls: TlsFiles) -> bool:
+    """Whether a service at ``address`` speaks TLS. A unix socket does not: the file's permissions guard it."""
+    return tls.is_enabled and not address.startswith("unix:")
+
+
+def open_channel(address: str, tls: TlsFiles) -> grpc.Channel:
+    """A channel to a service at ``host:port`` or ``unix:PATH``, set up as every caller of ours should.
+
+    With TLS, ``tls.ca`` checks the service (None: the system's authorities), ``tls.cert`` and ``tls.key`` are shown to
+    a service that asks for them.
+    """
+    if not uses_tls(address, tls):
+        return grpc.insecure_channel(address, options=_CALLER_OPTIONS)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=tls.ca.read_bytes() if tls.ca else None,
+        private_key=tls.key.read_bytes() if tls.key else None,
+        certificate_chain=tls.cert.read_bytes() if tls.cert else None,
+    )
+    return grpc.secure_channel(address, credentials, options=_CALLER_OPTIONS)
 
 
 def detect_request(batch: DetectorBatch, score_threshold: float | None = None) -> detector_service_pb2.DetectRequest:
@@ -64,7 +98,7 @@ def detector_batch(request: detector_service_pb2.DetectRequest, spec: DetectorSp
             )
     if request.HasField("score_threshold") and not 0 <= request.score_threshold <= 1:
         raise InvalidRequest(f"score_threshold: expected a number from 0 to 1, got {request.score_threshold}.")
-    shape = (len(request.frames), spec.input_size, spec.input_size, _CHANNELS)
+    shape = (len(request.frames), spec.input_size, spec.input_size, _RGB)
     return DetectorBatch(
         frame_indices=tuple(frame.frame_index for frame in request.frames),
         source_sizes=tuple((frame.source_width, frame.source_height) for frame in request.frames),
@@ -129,7 +163,7 @@ def clip_batch(request: mvd_service_pb2.ClassifyRequest, spec: ClassifierSpec) -
         raise InvalidRequest("window_indices: expected at least one window in a batch, got none.")
     _check_equal("num_frames", spec.num_frames, request.num_frames, "frames a clip")
     _check_equal("input_size", spec.input_size, request.input_size, "pixels")
-    shape = (len(request.window_indices), spec.num_frames, spec.input_size, spec.input_size, _CHANNELS)
+    shape = (len(request.window_indices), spec.num_frames, spec.input_size, spec.input_size, _RGB)
     return ClipBatch(tuple(request.window_indices), _pixels("clips", request.clips, shape))
 
 

@@ -15,10 +15,11 @@ import numpy as np
 from inference_script.report import words
 from mousetal.types import Float32Array, Float64Array, FrameBox
 
-# Points of one probability trace. At 1,200 a three-hour video keeps every peak (see `envelope`) in 15 kB of text.
-TRACE_POINTS = 1200
-# Width and height of a trace's own coordinates, stretched to the figure's.
-TRACE_WIDTH, TRACE_HEIGHT = 1000, 100
+# Points of one probability trace: with 4,800 a three-hour video keeps every peak (see `envelope`) in 40 kB of text, and
+# still has a shape when zoomed in.
+TRACE_POINTS = 4800
+# Width and height of a trace's own whole-numbered coordinates, stretched to the figure's.
+TRACE_WIDTH, TRACE_HEIGHT = 20_000, 100
 TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 MAP_CELLS = 32
 
@@ -74,30 +75,29 @@ def envelope(values: Float32Array, most: int = TRACE_POINTS) -> list[int]:
     lowest = np.where(np.isnan(bins), np.inf, bins).argmin(axis=1)
     highest = np.where(np.isnan(bins), -np.inf, bins).argmax(axis=1)
     offsets = np.arange(len(bins)) * size
-    return np.unique(np.concatenate([offsets + lowest, offsets + highest])).tolist()
+    kept: list[int] = np.unique(np.concatenate([offsets + lowest, offsets + highest])).tolist()
+    return kept
 
 
-def trace(values: Float32Array, edges: Float64Array, most: int = TRACE_POINTS) -> tuple[str, str]:
-    """SVG paths of a probability over time: the line, and the area below it. Both are broken where nothing was scored.
+def trace(values: Float32Array, edges: Float64Array, most: int = TRACE_POINTS) -> str:
+    """SVG path of the area below a probability over time, in pieces where nothing was scored between.
 
     ``values`` is float32 (frames,), ``edges`` float64 (frames + 1,) seconds.
     """
     if not len(values) or edges[-1] <= 0:
-        return "", ""
+        return ""
     kept = envelope(values, most)
     middles = (edges[:-1] + edges[1:]) / 2
-    points = [(TRACE_WIDTH * middles[i] / edges[-1], TRACE_HEIGHT * (1 - values[i]), i) for i in kept]
-    line, area = [], []
+    points = [(TRACE_WIDTH * middles[i] / edges[-1], TRACE_HEIGHT * (1 - float(values[i]))) for i in kept]
+    pieces = []
     for run in _finite_runs(points):
-        steps = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in run)
-        first, last = run[0][0], run[-1][0]
-        line.append(f"M{steps}" if len(run) > 1 else f"M{steps}h.1")
-        area.append(f"M{first:.1f},{TRACE_HEIGHT} L{steps} L{last:.1f},{TRACE_HEIGHT}Z")
-    return "".join(line), "".join(area)
+        steps = " ".join(f"{x:.0f},{y:.0f}" for x, y in run)
+        pieces.append(f"M{run[0][0]:.0f},{TRACE_HEIGHT}L{steps} {run[-1][0]:.0f},{TRACE_HEIGHT}Z")
+    return "".join(pieces)
 
 
-def _finite_runs(points: Sequence[tuple[float, float, int]]) -> Iterator[list[tuple[float, float, int]]]:
-    run: list[tuple[float, float, int]] = []
+def _finite_runs(points: Sequence[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:
+    run: list[tuple[float, float]] = []
     for point in points:
         if math.isfinite(point[1]):
             run.append(point)
@@ -125,7 +125,7 @@ def bars_path(spans_s: Sequence[tuple[float, float]], duration_s: float, columns
         covered[-1] = False
         turns = np.flatnonzero(np.diff(covered.astype(np.int8))) * TRACE_WIDTH / columns
         edges = [(float(a), float(b)) for a, b in turns.reshape(-1, 2)]
-    return "".join(f"M{a:.2f},0H{b:.2f}V{TRACE_HEIGHT}H{a:.2f}Z" for a, b in edges)
+    return "".join(f"M{a:.0f},0H{b:.0f}V{TRACE_HEIGHT}H{a:.0f}Z" for a, b in edges)
 
 
 def occupancy(boxes: Sequence[FrameBox], width: int, height: int) -> tuple[list[Cell], int, int]:

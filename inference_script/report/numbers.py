@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mousetal.types import Bout, ClassifierSpec, Float64Array, VideoInfo, VideoResult
+from mousetal.seconds import bout_seconds, seconds_at
+from mousetal.types import Float64Array, VideoInfo, VideoResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +37,7 @@ class BehaviorNumbers:
 
 def frame_edges(info: VideoInfo) -> Float64Array:
     """Seconds at which each frame begins, and where the last one ends: float64 (num_frames + 1,)."""
-    starts = np.asarray(info.pts_seconds, np.float64)[: info.num_frames]
-    end = max(info.duration_seconds, float(starts[-1]) if len(starts) else 0.0)
-    return np.append(starts, end)
-
-
-def bout_seconds(bout: Bout, edges: Float64Array) -> tuple[float, float]:
-    """Start and end of a bout in seconds. The end is where the frame after its last one begins."""
-    last = len(edges) - 1
-    return float(edges[min(bout.start_frame, last)]), float(edges[min(bout.end_frame, last)])
+    return np.append(info.pts_seconds, seconds_at(info, info.num_frames))
 
 
 def scored_seconds(result: VideoResult) -> float:
@@ -56,9 +49,13 @@ def scored_seconds(result: VideoResult) -> float:
     return float(np.diff(edges)[counts].sum())
 
 
-def behaviors(classifier: ClassifierSpec) -> tuple[str, ...]:
-    """The classes that can have bouts, in the model's order: all but the background."""
-    return tuple(name for index, name in enumerate(classifier.classes) if index != classifier.background)
+def behaviors(result: VideoResult) -> tuple[str, ...]:
+    """The classes that the report speaks of, in the model's order: all but the background.
+
+    The reference's way can make intervals of the background too; it is then shown rather than hidden.
+    """
+    classifier, found = result.classifier, {bout.behavior for bout in result.bouts}
+    return tuple(name for i, name in enumerate(classifier.classes) if i != classifier.background or name in found)
 
 
 def summarise(behavior: str, durations_s: Sequence[float], latency_s: float | None, scored_s: float) -> BehaviorNumbers:
@@ -79,11 +76,10 @@ def summarise(behavior: str, durations_s: Sequence[float], latency_s: float | No
 
 def of_video(result: VideoResult) -> tuple[BehaviorNumbers, ...]:
     """One entry per behaviour of the model, those without a bout included: a zero is a result."""
-    edges = frame_edges(result.info)
     scored_s = scored_seconds(result)
     rows = []
-    for behavior in behaviors(result.classifier):
-        spans = [bout_seconds(bout, edges) for bout in result.bouts if bout.behavior == behavior]
+    for behavior in behaviors(result):
+        spans = [bout_seconds(result.info, bout) for bout in result.bouts if bout.behavior == behavior]
         latency_s = min((start for start, _ in spans), default=None)
         rows.append(summarise(behavior, [end - start for start, end in spans], latency_s, scored_s))
     return tuple(rows)

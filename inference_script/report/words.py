@@ -6,18 +6,19 @@ from mousetal.types import BoutRule, ClassifierSpec
 
 NONE = "–"
 
-# What a flag of a bout or a window means, in a sentence that stands after "n of m bouts:".
+# What a flag of a bout means.
 FLAG_WORDS = {
-    "no_animal": "no animal was found in part of it",
+    "touches_start": "under way when the video begins",
+    "touches_end": "still under way when the video ends",
+    "near_not_scored": "next to time that was not scored, may have lasted longer",
     "damaged": "some of its frames could not be decoded",
-    "borrowed": "the animal's place was borrowed from neighbouring frames",
-    "interpolated": "the animal's place was interpolated between two sightings",
-    "held": "the animal's place was held from the nearest sighting",
-    "ignored_boxes": "the detector also saw something away from the animal, which was ignored",
-    "padded": "the crop reached over the edge of the picture and was padded",
-    "tail": "it lies in the last window, shifted back to end with the video",
-    "short_video": "the video is shorter than one window; its last frame was repeated",
+    "no_animal": "no animal in sight, the whole frame was classified",
+    "borrowed_box": "on some frames the animal's place comes from neighbouring ones",
+    "missing_box": "on some frames the animal was not found",
+    "ignored_box": "something away from the animal was detected too and left out",
 }
+# Of these the table of bouts tells; they are no reason to doubt a video.
+HARMLESS_FLAGS = {"touches_start", "touches_end", "borrowed_box"}
 
 
 def clock(seconds: float, decimals: int = 1) -> str:
@@ -55,6 +56,13 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def sentence(text: str) -> str:
+    """``text`` with a capital and a full stop. Names of files keep their case: only a plain word is capitalised."""
+    first = text.split(" ", 1)[0]
+    begin = text[:1].upper() + text[1:] if first.isalpha() else text
+    return begin if begin.endswith((".", "!", "?")) else f"{begin}."
+
+
 def flag(name: str) -> str:
     """The plain meaning of a flag; an unknown one without its underscores."""
     return FLAG_WORDS.get(name, name.replace("_", " "))
@@ -75,10 +83,10 @@ def rule(bout_rule: BoutRule) -> str:
 
 
 def window(classifier: ClassifierSpec) -> str:
-    """What the classifier looks at, as a phrase: "16 frames (every 2nd) ..."."""
-    every = "consecutive frames" if classifier.sampling_rate == 1 else f"frames, one in {classifier.sampling_rate}"
-    text = f"{classifier.num_frames} {every}"
-    if classifier.trained_fps:
-        span_s = classifier.num_frames * classifier.sampling_rate / classifier.trained_fps
-        text += f" at {classifier.trained_fps:g} frames per second ({span_s:.2g} s)"
-    return text
+    """What the classifier looks at: "16 frames, one of every 2, at 30 frames per second (1.1 s)"."""
+    rate = classifier.sampling_rate
+    text = f"{classifier.num_frames} " + ("consecutive frames" if rate == 1 else f"frames, one of every {rate},")
+    if not classifier.trained_fps:
+        return text.rstrip(",")
+    span_s = classifier.num_frames * rate / classifier.trained_fps
+    return f"{text} at {classifier.trained_fps:g} frames per second ({span_s:.2g} s)"

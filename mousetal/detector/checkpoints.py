@@ -139,7 +139,9 @@ def _input_size(state: Mapping[str, torch.Tensor]) -> int:
     if "decoder.anchors" not in state:
         return DEFAULT_INPUT_SIZE
     tokens = int(state["decoder.anchors"].shape[1])
-    side = LARGEST_STRIDE * math.isqrt(tokens // 21)  # a square of side 32 n has n² (16 + 4 + 1) cells on its three maps
+    side = LARGEST_STRIDE * math.isqrt(
+        tokens // 21
+    )  # a square of side 32 n has n² (16 + 4 + 1) cells on its three maps
     return side if side and num_tokens(side) == tokens else DEFAULT_INPUT_SIZE
 
 

@@ -64,7 +64,8 @@ class NetworkConfig:
             raise ModelError(f"network: expected four stages, got depths {self.depths} and widths {self.widths}")
         if not 0 <= self.eval_layer < self.decoder_layers:
             raise ModelError(
-                f"network.eval_layer: expected an index below decoder_layers={self.decoder_layers}, got {self.eval_layer}"
+                f"network.eval_layer: expected an index below decoder_layers={self.decoder_layers}, "
+                f"got {self.eval_layer}"
             )
 
     def _check_sizes(self) -> None:

@@ -102,9 +102,7 @@ def _backbone(config: NetworkConfig) -> Iterator[Key]:
             name = f"{module}.encoder.stages.{stage}.layers.{block}"
             for n in range(BLOCKS[config.block]):
                 layer = f"{name}.layer.{n}"
-                yield from _conv_norm(
-                    f"{official}.branch2{'abc'[n]}", f"{layer}.convolution", f"{layer}.normalization"
-                )
+                yield from _conv_norm(f"{official}.branch2{'abc'[n]}", f"{layer}.convolution", f"{layer}.normalization")
             if block == 0:  # from the second stage on, the shortcut pools first and the convolution comes second
                 shortcut = f"{name}.shortcut.1" if stage else f"{name}.shortcut"
                 short = f"{official}.short.conv" if stage else f"{official}.short"

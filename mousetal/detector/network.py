@@ -36,12 +36,12 @@ def transformers_config(config: NetworkConfig) -> RTDetrV2Config:
         hidden_sizes=list(config.widths),
         depths=list(config.depths),
         layer_type=config.block,
-        out_indices=[2, 3, 4],
+        out_indices=[2, 3, 4],  # type: ignore[call-arg]  # a keyword that the library takes apart after the fields
     )
     return RTDetrV2Config(
         backbone_config=backbone,
         freeze_backbone_batch_norms=config.freeze_backbone_norms,
-        num_labels=config.num_classes,
+        num_labels=config.num_classes,  # type: ignore[call-arg]  # the same
         encoder_hidden_dim=config.encoder_dim,
         encoder_in_channels=list(config.widths[1:]),
         encoder_ffn_dim=config.encoder_ffn,

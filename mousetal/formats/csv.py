@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mousetal.seconds import bout_seconds, seconds_at
 from mousetal.types import Bout, VideoResult
@@ -34,40 +35,59 @@ TIME_DIGITS = 6  # a microsecond, finer than any container's clock that a camera
 
 @dataclass(frozen=True, slots=True)
 class VideoRow:
-    """What became of one input file. ``seconds`` is the time this run spent on it; ``result`` None where it failed."""
+    """What became of one input file, light enough to keep one for each of thousands.
+
+    ``status`` is "done", "failed" or "skipped" (finished by an earlier run); ``seconds`` is the time this run spent.
+    ``bouts`` counts per behaviour. The facts of a file that failed are zero.
+    """
 
     video: str
     status: str
     reason: str = ""
     seconds: float = 0.0
-    result: VideoResult | None = None
+    bouts: Mapping[str, int] = field(default_factory=dict)
+    num_frames: int = 0
+    decoded_frames: int = 0
+    duration_s: float = 0.0
+    fps: float = 0.0
+    width: int = 0
+    height: int = 0
+    not_scored_s: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, result: VideoResult, status: str, seconds: float) -> VideoRow:
+        """The row of a video that has results."""
+        info, background = result.info, result.classifier.background
+        names = [name for number, name in enumerate(result.classifier.classes) if number != background]
+        found = Counter(bout.behavior for bout in result.bouts)
+        return cls(
+            video=result.video,
+            status=status,
+            seconds=seconds,
+            bouts={name: found[name] for name in names},
+            num_frames=info.num_frames,
+            decoded_frames=result.decoded_frames,
+            duration_s=info.duration_seconds,
+            fps=float(info.fps),
+            width=info.width,
+            height=info.height,
+            not_scored_s=sum(
+                seconds_at(info, gap.frames.end_frame) - seconds_at(info, gap.frames.start_frame)
+                for gap in result.not_scored
+            ),
+            warnings=result.warnings,
+        )
 
 
-def intervals_text(results: Iterable[VideoResult]) -> str:
-    """One row per bout over all videos, in the order of the videos and of time."""
-    rows = (interval_row(result, bout) for result in results for bout in result.bouts)
+def intervals_text(rows: Iterable[Sequence[object]]) -> str:
+    """One row per bout over all videos, as `interval_rows` makes them."""
     return table_text(INTERVAL_COLUMNS, rows)
 
 
-def interval_row(result: VideoResult, bout: Bout) -> list[object]:
-    """One bout. ``count`` is 1: the model counts a bout as one occurrence, a person may count repeats within it."""
-    start, end = bout_seconds(result.info, bout)
-    return [
-        safe(result.video),
-        safe(bout.behavior),
-        bout.start_frame,
-        bout.end_frame,
-        round(start, TIME_DIGITS),
-        round(end, TIME_DIGITS),
-        round(end - start, TIME_DIGITS),
-        1,
-        round(bout.confidence, 6),
-        round(bout.mean_probability, 6),
-        *(bout.box_xyxy or ("", "", "", "")),
-        "model",
-        safe(f"{result.classifier.name}@{result.classifier.sha256[:12]}"),
-        safe("; ".join(bout.flags)),
-    ]
+def interval_rows(result: VideoResult) -> list[list[object]]:
+    """One row per bout of a video, in order of time."""
+    return [_interval_row(result, bout) for bout in result.bouts]
 
 
 def videos_text(rows: Iterable[VideoRow]) -> str:
@@ -104,26 +124,43 @@ def safe(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
+def _interval_row(result: VideoResult, bout: Bout) -> list[object]:
+    """One bout. ``count`` is 1: the model counts a bout as one occurrence, a person may count repeats within it."""
+    start, end = bout_seconds(result.info, bout)
+    return [
+        safe(result.video),
+        safe(bout.behavior),
+        bout.start_frame,
+        bout.end_frame,
+        round(start, TIME_DIGITS),
+        round(end, TIME_DIGITS),
+        round(end - start, TIME_DIGITS),
+        1,
+        round(bout.confidence, 6),
+        round(bout.mean_probability, 6),
+        *(bout.box_xyxy or ("", "", "", "")),
+        "model",
+        safe(f"{result.classifier.name}@{result.classifier.sha256[:12]}"),
+        safe(";".join(bout.flags)),
+    ]
+
+
 def _video_row(row: VideoRow) -> list[object]:
-    found = row.result
-    if found is None:
-        return [safe(row.video), row.status, safe(row.reason), *[""] * 8, round(row.seconds, 2), ""]
-    info = found.info
-    lost = sum(
-        seconds_at(info, gap.frames.end_frame) - seconds_at(info, gap.frames.start_frame) for gap in found.not_scored
-    )
+    facts: list[object] = [
+        sum(row.bouts.values()),
+        row.num_frames,
+        row.decoded_frames,
+        round(row.duration_s, TIME_DIGITS),
+        round(row.fps, 4),
+        row.width,
+        row.height,
+        round(row.not_scored_s, TIME_DIGITS),
+    ]
     return [
         safe(row.video),
         row.status,
         safe(row.reason),
-        len(found.bouts),
-        info.num_frames,
-        found.decoded_frames,
-        round(info.duration_seconds, TIME_DIGITS),
-        round(float(info.fps), 4),
-        info.width,
-        info.height,
-        round(lost, TIME_DIGITS),
+        *(facts if row.status != "failed" else [""] * len(facts)),
         round(row.seconds, 2),
-        safe("; ".join(found.warnings)),
+        safe("; ".join(row.warnings)),
     ]

@@ -1,8 +1,8 @@
 """The clip classifier: a video Vision Transformer, fine-tuned from Masked Video Distillation.
 
-    classifier = mousetal.mvd.load("models/demo-mvd", device="cuda", precision="bf16")
-    probabilities = classifier.predict(clips)                     # uint8 (n, T, S, S, 3) -> float32 (n, classes)
-    mousetal.mvd.save("models/mine", network, config, card)       # after training
+classifier = mousetal.mvd.load("models/demo-mvd", device="cuda", precision="bf16")
+probabilities = classifier.predict(clips)                     # uint8 (n, T, S, S, 3) -> float32 (n, classes)
+mousetal.mvd.save("models/mine", network, config, card)       # after training
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Between a model folder's ``config.json`` and the sizes of the network.
 
-``network`` in the file holds what neither ``input`` nor ``classes`` says. Drop rates are no part of it: they belong to a
-training run, and a loaded network has none.
+``network`` in the file holds what neither ``input`` nor ``classes`` says. Drop rates are no part of it: they belong to
+a training run, and a loaded network has none.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ from mousetal.modelconfig import Fields, Json, MvdConfig
 from mousetal.mvd.vit import VitConfig
 
 SIZES = ("dim", "depth", "heads", "patch_size", "tubelet_size")
-FLAGS = ("use_cls_token", "use_mean_pooling")
 
 
 def vit_config(config: MvdConfig, where: str) -> VitConfig:
     """The sizes of the network that a folder's config describes. Raises ModelError, naming ``where``."""
     fields = Fields(dict(config.network), f"{where}: network")
     sizes = {name: fields.take(name, int) for name in SIZES}
-    flags = {name: fields.take(name, bool) for name in FLAGS}
     mlp_ratio = fields.take("mlp_ratio", float)
+    use_cls_token = fields.take("use_cls_token", bool)
+    use_mean_pooling = fields.take("use_mean_pooling", bool)
     fields.end()
     return VitConfig(
         num_classes=len(config.classes),
         img_size=config.input.input_size,
         num_frames=config.input.num_frames,
         mlp_ratio=mlp_ratio,
+        use_cls_token=use_cls_token,
+        use_mean_pooling=use_mean_pooling,
         **sizes,
-        **flags,
     )
 
 
@@ -42,5 +43,7 @@ def with_network(config: MvdConfig, vit: VitConfig) -> MvdConfig:
     actual = (vit.num_classes, vit.num_frames, vit.img_size)
     if described != actual:
         raise ModelError(f"(classes, num_frames, input_size): the config says {described}, the network has {actual}")
-    sizes: dict[str, Json] = {name: getattr(vit, name) for name in (*SIZES, "mlp_ratio", *FLAGS)}
+    sizes: dict[str, Json] = {
+        name: getattr(vit, name) for name in (*SIZES, "mlp_ratio", "use_cls_token", "use_mean_pooling")
+    }
     return replace(config, network=sizes)

@@ -1,7 +1,7 @@
 """Clips in, class probabilities out.
 
-    classifier = mousetal.mvd.load("models/demo-mvd")
-    probabilities = classifier.predict(clips)       # uint8 (n, T, S, S, 3) -> float32 (n, classes)
+classifier = mousetal.mvd.load("models/demo-mvd")
+probabilities = classifier.predict(clips)       # uint8 (n, T, S, S, 3) -> float32 (n, classes)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mousetal.errors import InvalidRequest, SettingsError
+from mousetal.errors import InvalidRequest, ModelError, SettingsError
 from mousetal.modelconfig import MvdConfig
 from mousetal.mvd.vit import VisionTransformer
 from mousetal.types import ClassifierSpec, ClipBatch, Float32Array, UInt8Array
@@ -80,16 +80,23 @@ class Classifier:
         """Probabilities, float32 (n, classes), of RGB clips uint8 (n, num_frames, input_size, input_size, 3).
 
         Rows sum to 1, unless the model is multi-label: then each class has a probability of its own. Computed in
-        float32 from the logits, whatever the precision of the network. Raises InvalidRequest for other shapes.
+        float32 from the logits, whatever the precision of the network. Raises InvalidRequest for other shapes,
+        ModelError when the network's numbers overflow.
         """
         self._check(clips)
         if len(clips) == 0:
             return np.zeros((0, len(self.config.classes)), np.float32)
-        pixels = self.normalise(torch.from_numpy(clips).to(self._execution.device))
+        # A copy: arrays from the wire are read-only, which torch.from_numpy does not take.
+        pixels = self.normalise(torch.tensor(clips, device=self._execution.device))
         with self._execution.autocast():
             logits: Tensor = self._run(pixels)
         logits = logits.float()
         scores = logits.sigmoid() if self.config.multi_label else logits.softmax(dim=1)
+        if not bool(scores.isfinite().all()):
+            raise ModelError(
+                f"{self.spec.name}: the network gave no finite numbers in {self._execution.precision}. "
+                "Its weights are broken or too large for the precision: try PRECISION=fp32."
+            )
         return np.asarray(scores.cpu().numpy(), np.float32)
 
     def classify(self, batches: Iterable[ClipBatch]) -> Iterator[Float32Array]:
@@ -103,9 +110,18 @@ class Classifier:
         return pixels.permute(0, 4, 1, 2, 3)
 
     def warm_up(self) -> None:
-        """Classifies one grey clip, so that one-off work (memory, kernels, compilation) is done before the first."""
-        shape = (1, *self._clip_shape)
-        self.predict(np.full(shape, 127, np.uint8))
+        """Classifies one grey clip, so that one-off work (memory, kernels, compilation) is done before the first.
+
+        Raises SettingsError when the network cannot be compiled here, for lack of a C++ compiler for instance.
+        """
+        grey = np.full((1, *self._clip_shape), 127, np.uint8)
+        try:
+            self.predict(grey)
+        except RuntimeError as error:
+            if not self._execution.compiled:
+                raise
+            reason = str(error).splitlines()[0]
+            raise SettingsError(f"COMPILE: the network cannot be compiled here ({reason}). Set COMPILE=0.") from error
         log.info("classifier is warm model=%s device=%s", self.spec.name, self.spec.device)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Protocol
 
 import grpc
@@ -12,7 +13,7 @@ import numpy as np
 
 from mousetal import wire
 from mousetal.services import serve
-from mousetal.services.exchange import Exchange, told_to_caller
+from mousetal.services.exchange import Exchange, loaded, told_to_caller
 from mousetal.services.worker import Worker
 from mousetal.settings import ServiceSettings
 from mousetal.types import Detections, DetectorBatch, DetectorSpec
@@ -28,6 +29,8 @@ class DetectorModel(Protocol):
 
     @property
     def spec(self) -> DetectorSpec: ...
+
+    def warm_up(self) -> None: ...
 
     def predict(self, batch: DetectorBatch, score_threshold: float | None = None) -> list[Detections]: ...
 
@@ -48,20 +51,18 @@ class DetectorServicer(pb2_grpc.DetectorServiceServicer):
         self._model: DetectorModel | None = None
 
     def add_to(self, server: grpc.Server) -> None:
-        pb2_grpc.add_DetectorServiceServicer_to_server(self, server)
+        pb2_grpc.add_DetectorServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]  # generated
 
     def open(self, model: DetectorModel) -> None:
-        """Let the model answer once, on the thread that will own it, then accept requests."""
-        self._model = model
-        worker = Worker(
+        """Warm the model, then accept requests: from here on the worker's thread owns it."""
+        model.warm_up()
+        worker: Worker[_Request, list[Detections]] = Worker(
             run=lambda requests: _answer(model, requests),
             size=lambda request: len(request.batch.frame_indices),
             max_batch=MAX_BATCH,
             kind=lambda request: request.score_threshold,
         )
-        side = model.spec.input_size
-        blank = DetectorBatch((0,), ((side, side),), np.zeros((1, side, side, 3), np.uint8))
-        worker.submit(_Request(blank, None)).result()
+        self._model = model
         self._exchange.open(worker)
 
     def stop(self) -> None:
@@ -79,4 +80,32 @@ class DetectorServicer(pb2_grpc.DetectorServiceServicer):
         self, request: pb2.DetectorServiceGetModelRequest, context: grpc.ServicerContext
     ) -> pb2.DetectorServiceGetModelResponse:
         with told_to_caller(context):
-            return pb2.DetectorServiceGetModelResponse(model=wire.detector_spec_message(self._exchange.ready().spec))
+            return pb2.DetectorServiceGetModelResponse(model=wire.detector_spec_message(loaded(self._model).spec))
+
+    def _read(self, message: pb2.DetectRequest) -> _Request:
+        return _Request(wire.detector_batch(message, loaded(self._model).spec), wire.score_threshold(message))
+
+
+def _answer(model: DetectorModel, requests: Sequence[_Request]) -> list[list[Detections]]:
+    """Ask the model once for all requests (of one threshold); one answer for each, in order."""
+    batches = [request.batch for request in requests]
+    together = DetectorBatch(
+        frame_indices=tuple(chain.from_iterable(batch.frame_indices for batch in batches)),
+        source_sizes=tuple(chain.from_iterable(batch.source_sizes for batch in batches)),
+        images=np.concatenate([batch.images for batch in batches]),
+    )
+    found = iter(model.predict(together, requests[0].score_threshold))
+    return [list(islice(found, len(batch.frame_indices))) for batch in batches]
+
+
+def load(found: ServiceSettings) -> DetectorModel:
+    """Serve an RT-DETRv2 animal detector over gRPC (mousetal.v1.DetectorService)."""
+    # Imported here: torch takes seconds, in which the port already answers that the service is not ready.
+    import mousetal.detector
+    from mousetal.services.device import device_for
+
+    return mousetal.detector.load(found.model_dir, device=device_for(found), precision=found.precision)
+
+
+if __name__ == "__main__":
+    sys.exit(serve.main("detector", DetectorServicer(), load))

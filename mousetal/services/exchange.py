@@ -27,6 +27,7 @@ Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 Message = TypeVar("Message")
 Reply = TypeVar("Reply")
+Part = TypeVar("Part")
 
 #: Requests of one call that may lie with the worker at once: one being answered, one ready for when it is done.
 READ_AHEAD = 2
@@ -51,6 +52,13 @@ def told_to_caller(context: grpc.ServicerContext) -> Iterator[None]:
     except Exception:
         log.exception("a request failed by a defect of the service.")
         context.abort(grpc.StatusCode.INTERNAL, "internal error, see the service log")
+
+
+def loaded(part: Part | None) -> Part:
+    """What exists only once the model is loaded; raises ServiceUnavailable before."""
+    if part is None:
+        raise ServiceUnavailable("the model is still being loaded; grpc.health.v1 says when it is ready.")
+    return part
 
 
 class _End:
@@ -82,7 +90,7 @@ class _Call(Generic[Message, Answer]):
                 self._asked.append(future)
                 self._turns.put(future)
         except grpc.RpcError:  # the caller cancelled, went away or ran out of time: nobody is left to tell
-            pass
+            self.close()
         except Exception as error:  # noqa: BLE001  the handler tells the caller, after the answers before it
             end = _End(error)
         self._turns.put(end)
@@ -145,9 +153,7 @@ class Exchange(Generic[Request, Answer]):
     ) -> Iterator[Reply]:
         """The handler of a stream: ``read`` turns a message into a request, ``write`` an answer into a message."""
         with told_to_caller(context):
-            worker = self._worker
-            if worker is None:
-                raise ServiceUnavailable("the model is still being loaded; grpc.health.v1 says when it is ready.")
+            worker = loaded(self._worker)
             call: _Call[Message, Answer] = _Call(lambda message: worker.submit(read(message)))
             self._enter(call, context)
             threading.Thread(target=call.read, args=(requests,), name="call-reader", daemon=True).start()

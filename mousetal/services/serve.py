@@ -27,7 +27,7 @@ from grpc_reflection.v1alpha import reflection
 from mousetal import settings
 from mousetal.errors import MousetalError, SettingsError
 from mousetal.settings import ServiceSettings, TlsFiles
-from mousetal.wire import CHANNEL_OPTIONS
+from mousetal.wire import CHANNEL_OPTIONS, uses_tls
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class Servicer(Protocol):
     def stop(self) -> None:
         """Finish the requests that were read and end all calls."""
 
-    def close(self) -> None:
-        """End the worker."""
+    def close(self, timeout_s: float) -> None:
+        """End the worker, waiting at most so long for what it is at."""
 
 
 class Server:
@@ -92,7 +92,7 @@ class Server:
         self._health.enter_graceful_shutdown()
         self._servicer.stop()
         self._server.stop(grace_s).wait()
-        self._servicer.close()
+        self._servicer.close(grace_s)
 
     def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", self._servicer.service_name):
@@ -138,7 +138,12 @@ def _serve(
         threading.Thread(target=_stop_at_end_of_stdin, name="stdin", daemon=True).start()
     with Server(servicer, found.listen, found.tls) as server:
         started = time.monotonic()
-        log.info("listening. address=%s tls=%s model_dir=%s", server.address, found.tls.is_enabled, found.model_dir)
+        log.info(
+            "listening. address=%s tls=%s model_dir=%s",
+            server.address,
+            uses_tls(found.listen, found.tls),
+            found.model_dir,
+        )
         model = load(found)
         server.open(model)
         spec = model.spec
@@ -185,14 +190,12 @@ def _stop_at_end_of_stdin() -> None:
 
 def _listen(server: grpc.Server, listen: str, tls: TlsFiles) -> str:
     """Open the port; returns the address to call, with the port that was given for port 0."""
+    credentials = _credentials(tls) if uses_tls(listen, tls) else None
     try:
-        if tls.is_enabled:
-            port = server.add_secure_port(listen, _credentials(tls))
-        else:
-            port = server.add_insecure_port(listen)
+        port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError as error:
         raise SettingsError(
-            f"LISTEN: cannot listen on {listen}. It may be in use by another service, or not an address of this machine."
+            f"LISTEN: cannot listen on {listen}. Another service may hold it, or this machine has no such address."
         ) from error
     return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
 

@@ -25,7 +25,7 @@ BORDER_CM = 2.0  # wall seen around the floor
 
 @dataclass(frozen=True, eq=False)
 class Arena:
-    """``background`` is uint8 (height, width, 3); ``scale`` is pixels per cm; ``brightness`` the floor's mean, 0..255."""
+    """``background`` is uint8 (height, width, 3), ``scale`` pixels per cm, ``brightness`` the floor's, unlit."""
 
     cage: str
     background: UInt8Array
@@ -43,11 +43,15 @@ class Arena:
 def texture(rng: np.random.Generator, width: int, height: int, grain_px: float) -> np.ndarray:
     """Float32 noise (height, width) of unit spread whose spots are about ``grain_px`` wide."""
     small = (max(2, round(width / grain_px)), max(2, round(height / grain_px)))
-    noise = cv2.resize(rng.standard_normal(small[::-1]).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    noise = cv2.resize(
+        rng.standard_normal(small[::-1]).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+    )
     return noise / (noise.std() + 1e-6)
 
 
-def draw_floor(rng: np.random.Generator, kind: str, base: np.ndarray, width: int, height: int, scale: float) -> np.ndarray:
+def draw_floor(
+    rng: np.random.Generator, kind: str, base: np.ndarray, width: int, height: int, scale: float
+) -> np.ndarray:
     """The floor's colour as float32 (height, width, 3), before light and walls."""
     floor = np.ones((height, width, 3), np.float32) * base
     contrast = rng.uniform(0.5, 1.5)

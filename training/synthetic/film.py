@@ -21,6 +21,7 @@ import av
 import cv2
 import numpy as np
 
+from mousetal.errors import RecordError
 from mousetal.types import UInt8Array
 from training.synthetic.arena import CAGES, build_arena
 from training.synthetic.motion import SELF_GROOMING, TWITCH, perform
@@ -31,6 +32,7 @@ SIZES = ((480, 360), (640, 480), (416, 416), (640, 360))
 FRAME_RATES = (25, 30, 60)
 NOISE_SHIFT = 32  # pixels by which the camera's noise, made once, is shifted from frame to frame
 MARGIN_CM = 4.0  # the body's centre keeps this far from the walls
+SHORTEST_PAUSE = Fraction(1, 2)  # seconds
 TRUTH_SUFFIX = ".truth.json"
 
 
@@ -80,19 +82,30 @@ class Film:
 
     @property
     def truth(self) -> tuple[Truth, ...]:
-        """The true bouts that begin within the film, in order."""
+        """The true bouts that begin within the film, in order; a pause under half a second does not end a bout."""
+        bouts: list[Truth] = []
+        for act in self.acts():
+            last = next((bout for bout in reversed(bouts) if bout.behavior == act.behavior), None)
+            if last is not None and act.start_frame - last.end_frame < SHORTEST_PAUSE * self.fps:
+                bouts.remove(last)
+                act = Truth(act.behavior, last.start_frame, act.end_frame)
+            bouts.append(act)
+        return tuple(bouts)
+
+    def acts(self) -> list[Truth]:
+        """What is done on which frames, pauses and all, in order."""
         found = []
         for act in self.performance.acts:
             start, end = (min(self.num_frames, math.ceil(seconds * self.fps)) for seconds in (act.start, act.end))
             if start < end:
                 found.append(Truth(act.behavior, start, end))
-        return tuple(sorted(found, key=lambda bout: bout.start_frame))
+        return sorted(found, key=lambda act: act.start_frame)
 
     def labels(self) -> np.ndarray:
-        """Per frame 0 (idle), 1 (self-grooming) or 2 (twitch): int64 (num_frames,)."""
+        """What is done on each frame, 0 (nothing of note), 1 (self-grooming) or 2 (twitch): int64 (num_frames,)."""
         labels = np.zeros(self.num_frames, np.int64)
-        for bout in self.truth:
-            labels[bout.start_frame : bout.end_frame] = 1 + BEHAVIORS.index(bout.behavior)
+        for act in self.acts():
+            labels[act.start_frame : act.end_frame] = 1 + BEHAVIORS.index(act.behavior)
         return labels
 
     def frame(self, number: int) -> tuple[UInt8Array, tuple[float, float, float, float]]:
@@ -159,3 +172,13 @@ def write_video(film: Film, path: Path, crf: int = 27) -> None:
         "boxes_xyxy": boxes,
     }  # fmt: skip
     path.with_suffix(TRUTH_SUFFIX).write_text(json.dumps(truth) + "\n")
+
+
+def read_truth(path: Path) -> tuple[str, int, tuple[Truth, ...]]:
+    """The video's name, its number of frames and its true bouts, from a ``*.truth.json``. Raises RecordError."""
+    try:
+        document = json.loads(path.read_text())
+        bouts = tuple(Truth(b["behavior"], b["start_frame"], b["end_frame"]) for b in document["bouts"])
+        return document["video"], document["num_frames"], bouts
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path}: a truth file of a synthetic film expected ({error!r})") from error

@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
 
 SELF_GROOMING = "Self-Grooming"
 TWITCH = "Head/Body TWITCH"
@@ -62,9 +62,15 @@ class Performance:
         i = min(max(round(seconds * RATE), 0), last)
         return {name: float(values[i]) for name, values in self.channels.items()}
 
+    def turning(self, seconds: float, around: float = 0.15) -> float:
+        """How fast body and head turn around a time, radians per second; never quite 0."""
+        begin, end = (max(0, round((seconds + shift) * RATE)) for shift in (-around, around))
+        turned = sum(np.abs(np.diff(self.channels[name][begin:end])).sum() for name in ("heading", "neck"))
+        return float(turned) / (2 * around) + 0.01
+
 
 class Stage:
-    """The performance so far. ``width`` and ``height`` are the floor the body's centre may use, origin in its middle."""
+    """The performance so far. ``width`` and ``height``, cm: the floor open to the body's centre, around 0, 0."""
 
     def __init__(self, rng: np.random.Generator, width: float, height: float, is_round: bool) -> None:
         self.rng, self.width, self.height, self.is_round = rng, width, height, is_round
@@ -100,8 +106,15 @@ class Stage:
     def finish(self) -> Performance:
         channels = {name: np.concatenate([part[name] for part in self.parts]) for name in CHANNELS}
         for name in POSTURE:
-            channels[name] = gaussian_filter1d(channels[name], 0.08 * RATE, mode="nearest")
+            channels[name] = smooth(channels[name], 0.08 * RATE, "edge")
         return Performance(channels, tuple(self.acts))
+
+
+def smooth(values: Array, sigma: float, edges: Literal["edge", "wrap"]) -> Array:
+    """Gaussian smoothing of the same length; beyond the ends the values are held ("edge") or begin again ("wrap")."""
+    reach = int(4 * sigma + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return np.convolve(np.pad(values, reach, mode=edges), kernel / kernel.sum(), mode="valid")
 
 
 def ease(n: int) -> Array:
@@ -113,7 +126,7 @@ def ease(n: int) -> Array:
 def wander(rng: np.random.Generator, n: int, seconds: float) -> Array:
     """Smooth noise of unit spread that changes over about ``seconds`` and begins and ends at 0."""
     sigma = seconds * RATE / 2
-    noise = gaussian_filter1d(rng.standard_normal(n + 8 * round(sigma)), sigma)[4 * round(sigma) :][:n]
+    noise = smooth(rng.standard_normal(n + 8 * round(sigma)), sigma, "edge")[4 * round(sigma) :][:n]
     noise *= math.sqrt(2 * sigma * math.sqrt(math.pi))  # smoothing shrinks white noise by this
     fade = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / (0.25 * RATE))
     return np.asarray(noise * fade)
@@ -121,7 +134,7 @@ def wander(rng: np.random.Generator, n: int, seconds: float) -> Array:
 
 def swing(rng: np.random.Generator, n: int, low_hz: float, high_hz: float) -> Array:
     """A sine whose frequency drifts between two bounds, of amplitude 1, faded in and out."""
-    drift = np.clip(0.5 + 0.3 * gaussian_filter1d(rng.standard_normal(n), 0.3 * RATE, mode="wrap") * 9, 0, 1)
+    drift = np.clip(0.5 + 0.3 * smooth(rng.standard_normal(n), 0.3 * RATE, "wrap") * 9, 0, 1)
     phase = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.cumsum(low_hz + (high_hz - low_hz) * drift) / RATE
     fade = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / (0.08 * RATE))
     return np.asarray(np.sin(phase) * fade)
@@ -133,7 +146,9 @@ def turn_to(stage: Stage, heading: float) -> None:
     seconds = 0.25 + abs(change) / stage.rng.uniform(3, 7)
     n = round(seconds * RATE)
     lead = 0.5 * np.sin(np.pi * np.linspace(0, 1, n)) * change
-    stage.append(seconds, heading=stage.pose["heading"] + ease(n) * change, neck=stage.pose["neck"] * (1 - ease(n)) + lead)
+    stage.append(
+        seconds, heading=stage.pose["heading"] + ease(n) * change, neck=stage.pose["neck"] * (1 - ease(n)) + lead
+    )
 
 
 def travel(stage: Stage, speed: float, shortest: float) -> None:
@@ -158,7 +173,8 @@ def travel(stage: Stage, speed: float, shortest: float) -> None:
     steps = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
     gait = stage.pose["gait"] + steps * 2 * np.pi / 5.5  # a stride is 5.5 cm
     stage.append(
-        n / RATE, x=path[:, 0], y=path[:, 1], heading=heading + 0.04 * np.sin(gait) * np.sin(np.pi * t[:, 0]), gait=gait,
+        n / RATE, x=path[:, 0], y=path[:, 1], gait=gait,
+        heading=heading + 0.04 * np.sin(gait) * np.sin(np.pi * t[:, 0]),
         neck=stage.pose["neck"] * (1 - ease(n)) + 0.2 * wander(stage.rng, n, 0.8),
         reach=stage.pose["reach"] * (1 - ease(n)) + 0.05 * np.sin(2 * gait) * np.sin(np.pi * t[:, 0]),
     )  # fmt: skip
@@ -232,7 +248,9 @@ def groom(stage: Stage) -> None:
     stage.acts.append(Act(SELF_GROOMING, begin / RATE, stage.seconds))
     stage.pose.update(hunch=0.15, paws=0.0, stroke=0.0)
     settle = round(0.25 * RATE)
-    stage.append(0.25, reach=stage.pose["reach"] * (1 - ease(settle)), neck=stage.pose["neck"] * (1 - 0.5 * ease(settle)))
+    stage.append(
+        0.25, reach=stage.pose["reach"] * (1 - ease(settle)), neck=stage.pose["neck"] * (1 - 0.5 * ease(settle))
+    )
 
 
 def twitch(stage: Stage) -> None:
@@ -257,8 +275,10 @@ def twitch(stage: Stage) -> None:
         jerk = side * np.sin(2 * np.pi * t) * np.sin(np.pi * t)
         direction = rng.uniform(0, 2 * np.pi)
         far = rng.uniform(0.6, 1.0)
-        stage.append(seconds, TWITCH, x=pose["x"] + far * jerk * np.cos(direction), y=pose["y"] + far * jerk * np.sin(direction),
-                     heading=pose["heading"] + rng.uniform(0.12, 0.25) * jerk, neck=pose["neck"] + rng.uniform(0.1, 0.4) * jerk)  # fmt: skip
+        stage.append(
+            seconds, TWITCH, x=pose["x"] + far * jerk * np.cos(direction), y=pose["y"] + far * jerk * np.sin(direction),
+            heading=pose["heading"] + rng.uniform(0.12, 0.25) * jerk, neck=pose["neck"] + rng.uniform(0.1, 0.4) * jerk,
+        )  # fmt: skip
     pause(stage, rng.uniform(0.6, 1.4))
 
 

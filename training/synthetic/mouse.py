@@ -189,4 +189,6 @@ def draw_face(patch: UInt8Array, head: Pen, pose: dict[str, float], fur: Fur) ->
         colour = tuple(float(c) for c in fur.skin)
         for side in (-1, 1):
             along = 1.15 + 0.65 * pose["stroke"]
-            head.ellipse(patch, along * size, side * (0.62 - 0.2 * pose["stroke"]) * size, 0.34 * size, 0.24 * size, colour)
+            head.ellipse(
+                patch, along * size, side * (0.62 - 0.2 * pose["stroke"]) * size, 0.34 * size, 0.24 * size, colour
+            )

@@ -1,0 +1,92 @@
+"""One video from file to result: partial results on the way, and going on after a service went away."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+
+from inference_script.models import Models
+from mousetal.closing import close
+from mousetal.errors import OutputError, ServiceError, ServiceUnavailable, VideoError
+from mousetal.meter import StageMeter
+from mousetal.parts import PartFolder
+from mousetal.pipeline import analyse, finish
+from mousetal.plan import Plan, WindowResult, resume_frame
+from mousetal.types import VideoInfo, VideoResult
+from mousetal.video import decode
+
+log = logging.getLogger(__name__)
+
+PART_EVERY_S = 20.0  # what a crash may cost
+MOST_RETRIES = 3  # in a row, without a single window in between
+
+Reach = Callable[[int], None]
+
+
+class GaveUpError(ServiceError):
+    """The services came back every time, and one went away again at the same place of the video."""
+
+
+def analyse_video(
+    name: str, plan: Plan, models: Models, parts: PartFolder, meter: StageMeter, reach: Reach
+) -> VideoResult:
+    """Everything about one video, going on from its parts if it has any; the parts stay, the caller removes them.
+
+    ``reach`` is told the number of frames that are finished. Raises VideoError, OutputError, ServiceError, GaveUpError
+    when it is this video that a service can't stand, or ServiceUnavailable when one stays away.
+    """
+    results = parts.load()
+    if results:
+        log.info("Going on from where it stopped. video=%s frame=%d", name, resume_frame(results, plan))
+    retries = 0
+    while True:
+        known = len(results)
+        try:
+            _go_on(results, plan, models, parts, meter, reach)
+            return _finished(name, results, plan)
+        except ServiceUnavailable as error:
+            retries = 1 if len(results) > known else retries + 1
+            if retries > MOST_RETRIES:
+                raise GaveUpError(f"{name}: a service went away {retries} times at the same place. {error}") from error
+            log.warning(
+                "A service went away; waiting for it. video=%s try=%d of %d %s", name, retries, MOST_RETRIES, error
+            )
+            models.recover()
+
+
+def _go_on(
+    results: list[WindowResult], plan: Plan, models: Models, parts: PartFolder, meter: StageMeter, reach: Reach
+) -> None:
+    """Append to ``results`` all windows that are not there yet, writing a part every now and then and when it stops."""
+    frames = decode(plan.info, resume_frame(results, plan))
+    stored, last_part = len(results), time.monotonic()
+    stream = analyse(frames, models.detect, models.classify, plan, done=tuple(results), meter=meter)
+    try:
+        for result in stream:
+            results.append(result)
+            reach(result.score.window.frames.end_frame)
+            if time.monotonic() - last_part >= PART_EVERY_S:
+                parts.append(results[stored:])
+                stored, last_part = len(results), time.monotonic()
+    except BaseException:
+        with contextlib.suppress(OutputError):  # what stopped us matters more; a full disk is met again soon enough
+            parts.append(results[stored:])
+        raise
+    finally:
+        close(stream)
+
+
+def _finished(name: str, results: list[WindowResult], plan: Plan) -> VideoResult:
+    found = finish(name, results, plan)
+    if found.decoded_frames == 0:
+        raise VideoError(
+            f"{plan.info.path}: none of its {plan.info.num_frames} frames can be decoded. Export it again."
+        )
+    return found
+
+
+def plan_of(info: VideoInfo, models: Models, reference_compat: bool, max_gap_s: float) -> Plan:
+    """The plan for one video with these models."""
+    return Plan(info, models.detector, models.classifier, reference_compat=reference_compat, max_gap_s=max_gap_s)

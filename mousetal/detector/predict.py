@@ -1,0 +1,149 @@
+"""A loaded detector: batches of frames in, boxes in the pixels of the source frames out.
+
+The network suppresses duplicates by itself, so there is no non-maximum suppression: the best scores over all queries
+and classes are the detections.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import RTDetrV2ForObjectDetection
+
+from mousetal.detector.config import NetworkConfig
+from mousetal.errors import InvalidRequest, ModelError, SettingsError
+from mousetal.modelconfig import RtdetrConfig
+from mousetal.types import Detections, DetectorBatch, DetectorSpec, UInt8Array
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Raw:
+    """What the network says of a batch, in float32.
+
+    ``logits`` is (n, queries, classes), ``boxes`` (n, queries, 4) as centre x, centre y, width, height, in shares of
+    the image.
+    """
+
+    logits: torch.Tensor
+    boxes: torch.Tensor
+
+
+class Detector:
+    """An RT-DETRv2 network on one device, with its classes and its input size. Not safe to share between threads."""
+
+    def __init__(
+        self,
+        network: RTDetrV2ForObjectDetection,
+        config: RtdetrConfig,
+        spec: DetectorSpec,
+        device: torch.device,
+        precision: str = "fp32",
+    ) -> None:
+        self.config = config
+        self.spec = spec
+        self.network = network
+        self._eval_layer = NetworkConfig.from_json(config.network, f"{spec.name}: network").eval_layer
+        self._device = device
+        self._precision = precision
+
+    def warm_up(self) -> None:
+        """Run once on an empty image, so that the first request does not pay for allocations and kernel choices."""
+        self.forward(np.zeros((1, self.spec.input_size, self.spec.input_size, 3), np.uint8))
+        logger.info("detector is warm model=%s device=%s", self.spec.name, self.spec.device)
+
+    def detect(
+        self, batches: Iterable[DetectorBatch], score_threshold: float | None = None
+    ) -> Iterator[list[Detections]]:
+        """Yield `predict` of each batch, in order, as they are asked for: the pipeline's ``detect``."""
+        for batch in batches:
+            yield self.predict(batch, score_threshold)
+
+    def predict(self, batch: DetectorBatch, score_threshold: float | None = None) -> list[Detections]:
+        """Detections of each frame of the batch, best first, in pixels of the source frames.
+
+        Boxes may stick out of the frame a little, as the network drew them. Kept are scores of at least
+        `score_threshold`, by default the model's own. Raises `InvalidRequest` when the images are not squares of the
+        network's input size or the batch's parts differ in length, `ModelError` when the network's numbers overflow.
+        """
+        self._check(batch)
+        if len(batch.images) == 0:
+            return []
+        threshold = self.spec.score_threshold if score_threshold is None else score_threshold
+        scores, labels, boxes = best(self.forward(batch.images), batch.source_sizes)
+        if not bool(scores.isfinite().all() and boxes.isfinite().all()):
+            raise ModelError(
+                f"{self.spec.name}: the network gave no finite numbers in {self._precision}. "
+                "Its weights are broken or too large for the precision: try PRECISION=fp32."
+            )
+        kept = (scores >= threshold).sum(dim=1).tolist()  # scores fall along a row, so the kept ones come first
+        arrays = [tensor.cpu().numpy() for tensor in (boxes, scores, labels)]
+        return [
+            Detections(frame, *(array[i, : kept[i]].copy() for array in arrays))
+            for i, frame in enumerate(batch.frame_indices)
+        ]
+
+    @torch.inference_mode()
+    def forward(self, images: UInt8Array) -> Raw:
+        """The network's output, at the decoder layer used for detection, for uint8 RGB `images` (n, S, S, 3)."""
+        # A copy: arrays from the wire are read-only, which torch.from_numpy does not take.
+        pixels = torch.tensor(images, device=self._device).permute(0, 3, 1, 2).float().div_(255)
+        dtype = PRECISIONS[self._precision]
+        with torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32):
+            output = self.network.model(pixel_values=pixels)
+        logits = output.intermediate_logits[:, self._eval_layer]
+        boxes = output.intermediate_reference_points[:, self._eval_layer]
+        return Raw(logits.float(), boxes.float())
+
+    def _check(self, batch: DetectorBatch) -> None:
+        size = self.spec.input_size
+        if batch.images.dtype != np.uint8 or batch.images.shape[1:] != (size, size, 3):
+            raise InvalidRequest(
+                f"images of uint8 (n, {size}, {size}, 3) expected, got {batch.images.dtype} {batch.images.shape}"
+            )
+        if not len(batch.images) == len(batch.frame_indices) == len(batch.source_sizes):
+            raise InvalidRequest(
+                f"one frame index and one source size per image expected, got {len(batch.images)} images, "
+                f"{len(batch.frame_indices)} frame indices and {len(batch.source_sizes)} source sizes"
+            )
+
+
+def best(raw: Raw, source_sizes: Iterable[tuple[int, int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The best scores of each image over queries and classes, as many as there are queries, best first.
+
+    `source_sizes` are the (width, height) to scale to. Returns scores (n, q), labels int64 (n, q) and boxes (n, q, 4)
+    as x1, y1, x2, y2 in source pixels. One query may appear with several labels.
+    """
+    num_queries, num_classes = raw.logits.shape[1:]
+    scores, order = raw.logits.sigmoid().flatten(1).topk(num_queries, dim=1)
+    query = (order // num_classes).unsqueeze(-1).expand(-1, -1, 4)
+    centre, extent = raw.boxes.gather(1, query).chunk(2, dim=-1)
+    corners = torch.cat([centre - extent / 2, centre + extent / 2], dim=-1)
+    scale = torch.tensor([(w, h, w, h) for w, h in source_sizes], dtype=corners.dtype, device=corners.device)
+    return scores, order % num_classes, corners * scale.unsqueeze(1)
+
+
+def usable_device(device: str, precision: str) -> torch.device:
+    """The device that the user asked for. Raises `SettingsError` when it is absent or the precision unknown."""
+    if precision not in PRECISIONS:
+        raise SettingsError(f"PRECISION: one of {', '.join(PRECISIONS)} expected, got {precision!r}")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # torch raises an AssertionError when built without CUDA
+        reason = str(error).splitlines()[0]
+        raise SettingsError(f"DEVICE: {device!r} is not usable here ({reason}). Set DEVICE=cpu.") from error
+    return chosen
+
+
+def describe(device: torch.device, precision: str) -> str:
+    """The device in words, with the name of the card if it is one."""
+    name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return f"{device}{name} {precision}"

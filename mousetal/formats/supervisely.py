@@ -1,0 +1,181 @@
+"""Supervisely video projects: which videos one holds, its annotations read, our results as annotations.
+
+    <project>/meta.json, key_id_map.json, <dataset>/{video,ann}/, and nested <dataset>/datasets/<child>/{video,ann}/
+
+There a frame range counts its last frame in; here it never does, and this file is where that changes. As in the
+reference system's projects a bout is two tags of one range, the behaviour and `confidence`: a value on the behaviour's
+own tag means a count of repeats there. Unlike those, the range ends inside the video and the animal's boxes are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mousetal import atomic
+from mousetal.errors import RecordError
+from mousetal.types import Bout, BoxInt, FrameBox, FrameRange, VideoResult
+
+CONFIDENCE = "confidence"
+ANIMAL = "animal"  # the class of the boxes when the detector names none
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedRange:
+    """A tag on a run of frames, or (``frames`` None) on the whole video."""
+
+    name: str
+    frames: FrameRange | None
+    value: float | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A rectangle on one frame, ``x1, y1, x2, y2`` in pixels."""
+
+    frame_index: int
+    class_title: str
+    box_xyxy: BoxInt
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What one annotation file says of a video. Frames without a figure may be absent: go by ``frame_index``."""
+
+    width: int
+    height: int
+    num_frames: int
+    tags: tuple[TaggedRange, ...]
+    figures: tuple[Figure, ...]
+
+
+def is_project(folder: Path) -> bool:
+    """Whether a folder is a Supervisely video project: a meta.json beside datasets that have a video folder."""
+    return (folder / "meta.json").is_file() and next(datasets(folder), None) is not None
+
+
+def datasets(folder: Path, prefix: str = "") -> Iterator[str]:
+    """Paths of a project's datasets, relative to it, nested ones (`parent/datasets/child`) after their parent."""
+    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
+        name = f"{prefix}{child.name}"
+        if (child / "video").is_dir():
+            yield name
+        if (child / "datasets").is_dir():
+            yield from datasets(child / "datasets", f"{name}/datasets/")
+
+
+def read_annotation(path: Path) -> Annotation:
+    """One ann/<video>.json; raises RecordError naming what is wrong. Figures that are no rectangles are left out."""
+    document = atomic.read_json(path)
+    try:
+        size = document["size"]
+        titles = {item["key"]: item["classTitle"] for item in document.get("objects", ())}
+        return Annotation(
+            width=int(size["width"]),
+            height=int(size["height"]),
+            num_frames=int(document["framesCount"]),
+            tags=tuple(_read_tag(tag) for tag in document.get("tags", ())),
+            figures=tuple(_read_figures(document.get("frames", ()), titles)),
+        )
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise RecordError(f"{path}: expected a Supervisely video annotation ({error!r}).") from error
+
+
+def annotation_document(result: VideoResult) -> dict[str, Any]:
+    """One video's bouts and boxes as an annotation. The keys come from the content, so a second run gives the same."""
+    video, animal = result.video, _key(result.video, "object")
+    return {
+        "size": {"height": result.info.height, "width": result.info.width},
+        "description": "",
+        "key": _key(video, "video"),
+        "tags": [tag for number, bout in enumerate(result.bouts) for tag in _bout_tags(video, number, bout)],
+        "objects": [{"key": animal, "classTitle": animal_class(result), "tags": []}] if result.boxes else [],
+        "frames": [
+            {"index": box.frame_index, "figures": [_figure(result, box, animal)]}
+            for box in result.boxes
+            if box.frame_index < result.info.num_frames
+        ],
+        "framesCount": result.info.num_frames,
+    }
+
+
+def meta_document(behaviors: Sequence[str], animals: Sequence[str]) -> dict[str, Any]:
+    """The project's meta.json: one tag per behaviour, `confidence`, and a rectangle class per kind of animal."""
+    tags = [(name, "none") for name in dict.fromkeys(behaviors)] + [(CONFIDENCE, "any_number")]
+    return {
+        "classes": [
+            {"title": name, "shape": "rectangle", "color": _color(name), "geometry_config": {}, "hotkey": ""}
+            for name in dict.fromkeys(animals)
+        ],
+        "tags": [
+            {
+                "name": name,
+                "value_type": value_type,
+                "color": _color(name),
+                "hotkey": "",
+                "applicable_type": "all",
+                "classes": [],
+                "target_type": "all",
+            }
+            for name, value_type in tags
+        ],
+    }
+
+
+def key_id_document() -> dict[str, Any]:
+    """The project's key_id_map.json: nothing has been on a server yet."""
+    return {"tags": {}, "objects": {}, "figures": {}, "videos": {}}
+
+
+def animal_class(result: VideoResult) -> str:
+    """The class of the animal's boxes: the detector's first."""
+    return result.detector.classes[0] if result.detector.classes else ANIMAL
+
+
+def _bout_tags(video: str, number: int, bout: Bout) -> list[dict[str, Any]]:
+    frame_range = [bout.start_frame, bout.end_frame - 1]
+    shared = {"frameRange": frame_range, "isFinished": True, "nonFinalValue": False}
+    return [
+        {"name": bout.behavior, **shared, "key": _key(video, f"tag {number}")},
+        {"name": CONFIDENCE, "value": bout.confidence, **shared, "key": _key(video, f"confidence {number}")},
+    ]
+
+
+def _figure(result: VideoResult, box: FrameBox, animal: str) -> dict[str, Any]:
+    """A rectangle inside the picture, corners counted in, as the platform has it."""
+    x1, y1, x2, y2 = (round(side) for side in box.box_xyxy)
+    right, bottom = result.info.width - 1, result.info.height - 1
+    corners = [[min(max(x1, 0), right), min(max(y1, 0), bottom)], [min(max(x2, 0), right), min(max(y2, 0), bottom)]]
+    return {
+        "key": _key(result.video, f"figure {box.frame_index}"),
+        "objectKey": animal,
+        "geometryType": "rectangle",
+        "geometry": {"points": {"exterior": corners, "interior": []}},
+    }
+
+
+def _read_tag(tag: dict[str, Any]) -> TaggedRange:
+    span = tag.get("frameRange")
+    return TaggedRange(tag["name"], FrameRange(int(span[0]), int(span[1]) + 1) if span else None, tag.get("value"))
+
+
+def _read_figures(frames: Sequence[dict[str, Any]], titles: dict[str, str]) -> Iterator[Figure]:
+    for frame in frames:
+        for figure in frame.get("figures", ()):
+            if figure["geometryType"] != "rectangle":
+                continue
+            corners = figure["geometry"]["points"]["exterior"]
+            xs, ys = sorted(int(x) for x, _ in corners), sorted(int(y) for _, y in corners)
+            yield Figure(int(frame["index"]), titles[figure["objectKey"]], (xs[0], ys[0], xs[-1], ys[-1]))
+
+
+def _key(video: str, part: str) -> str:
+    """32 hexadecimal digits that name one thing of one video."""
+    return hashlib.sha256(f"{video}\0{part}".encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+
+def _color(name: str) -> str:
+    return "#" + hashlib.sha256(name.encode()).hexdigest()[:6].upper()

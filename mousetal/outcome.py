@@ -1,0 +1,107 @@
+"""From the results of all windows to what is known about the video: boxes, bouts, gaps, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from mousetal import reference
+from mousetal.intervals import find_bouts, frame_posteriors, inherit_flags, merge
+from mousetal.plan import Plan, WindowResult
+from mousetal.track import Sighting, follow
+from mousetal.types import Bout, Float32Array, FrameRange, NotScored, VideoResult, WindowScore
+
+# Why a frame is not scored, the stronger reason last; the first means that it is.
+REASONS = ("", "not classified", "no animal", "damaged")
+NOT_CLASSIFIED, NO_ANIMAL, DAMAGED = 1, 2, 3
+
+
+def finish(video: str, results: Sequence[WindowResult], plan: Plan) -> VideoResult:
+    """Everything about ``video`` (its path relative to the input), from the results of all its windows.
+
+    A bout may run across single frames that could not be decoded, when windows that saw most of their frames say so: it
+    then carries the flag "damaged". The frames themselves are listed as not scored, and their posterior is NaN.
+    """
+    info, classifier = plan.info, plan.classifier
+    scores = tuple(result.score for result in results)
+    found = (one for result in results for one in result.detections)
+    sightings = list(follow(found, info.pts_seconds, plan.max_gap_s, plan.detector.score_threshold))
+    boxes = tuple(sighting.box for sighting in sightings if sighting.box is not None)
+    missing = merge(gap for result in results for gap in result.missing)
+    posteriors = frame_posteriors(scores, info.num_frames, len(classifier.classes))
+    if plan.reference_compat:
+        bouts = _reference_bouts(scores, posteriors, plan)
+    else:
+        bouts = inherit_flags(find_bouts(posteriors, classifier, info.pts_seconds, boxes), scores)
+    for gap in missing:
+        posteriors[gap.start_frame : gap.end_frame] = np.nan
+    return VideoResult(
+        video=video,
+        info=info,
+        detector=plan.detector,
+        classifier=classifier,
+        scores=scores,
+        boxes=boxes,
+        posteriors=posteriors,
+        bouts=bouts,
+        not_scored=_not_scored(posteriors, scores, missing),
+        decoded_frames=info.num_frames - sum(len(gap) for gap in missing),
+        warnings=_warnings(plan, missing, sightings),
+        reference_compat=plan.reference_compat,
+    )
+
+
+def _reference_bouts(scores: Sequence[WindowScore], posteriors: Float32Array, plan: Plan) -> tuple[Bout, ...]:
+    """The reference system's segments; one that ends after the video's last frame ends with it here."""
+    return tuple(
+        Bout(
+            plan.classifier.classes[segment.label],
+            segment.start_frame,
+            min(segment.end_frame, plan.info.num_frames),
+            segment.confidence,
+            float(np.nanmean(posteriors[segment.start_frame : segment.end_frame, segment.label])),
+            segment.box_xyxy,
+        )
+        for segment in reference.segments_of(scores)
+    )
+
+
+def _not_scored(
+    posteriors: Float32Array, scores: Sequence[WindowScore], missing: Sequence[FrameRange]
+) -> tuple[NotScored, ...]:
+    why = np.where(np.isnan(posteriors).any(axis=1), NOT_CLASSIFIED, 0)
+    for score in scores:
+        if not score.is_scored:
+            within = why[score.window.frames.start_frame : score.window.frames.end_frame]
+            reason = DAMAGED if "damaged" in score.flags and "no_animal" not in score.flags else NO_ANIMAL
+            within[within > 0] = np.maximum(within[within > 0], reason)
+    for gap in missing:
+        why[gap.start_frame : gap.end_frame] = DAMAGED
+    edges = np.flatnonzero(np.diff(why, prepend=-1, append=-1)).tolist()
+    return tuple(NotScored(FrameRange(start, end), REASONS[why[start]]) for start, end in pairwise(edges) if why[start])
+
+
+def _warnings(plan: Plan, missing: Sequence[FrameRange], sightings: Sequence[Sighting]) -> tuple[str, ...]:
+    info = plan.info
+    warnings = list(info.warnings)
+    if missing:
+        lost, first = sum(len(gap) for gap in missing), missing[0].start_frame
+        warnings.append(
+            f"{lost} of {info.num_frames} frames could not be decoded, the first at {info.pts_seconds[first]:.2f} s"
+        )
+    if info.is_variable_frame_rate:
+        warnings.append(
+            f"variable frame rate ({float(info.fps):.2f} on average): times are exact, windows take frames by count"
+        )
+    if sightings and all(sighting.box is None for sighting in sightings):
+        outcome = "whole frames were classified" if plan.reference_compat else "nothing was scored"
+        warnings.append(f"no animal was found on any of {len(sightings)} frames; {outcome}")
+    crowded = sum(sighting.num_ignored > 0 for sighting in sightings)
+    if crowded and not plan.reference_compat:
+        warnings.append(
+            f"boxes away from the animal's track were left out on {crowded} of {len(sightings)} frames: "
+            "is there more than one animal?"
+        )
+    return tuple(warnings)

@@ -1,0 +1,52 @@
+"""What is to be done with one video, and what comes of each of its windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from mousetal.types import ClassifierSpec, Detections, DetectorSpec, FrameRange, VideoInfo, WindowScore
+from mousetal.windows import WindowPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that decides the results for one video, and how much is under way at once.
+
+    ``detector.score_threshold`` is the threshold in force: boxes below it do not count, whatever the detector returns.
+    A frame without a box borrows one from frames at most ``max_gap_s`` seconds away. The last three count items.
+    """
+
+    info: VideoInfo
+    detector: DetectorSpec
+    classifier: ClassifierSpec
+    reference_compat: bool = False
+    max_gap_s: float = 0.5
+    detector_batch: int = 4
+    classifier_batch: int = 4
+    prefetch_frames: int = 8
+
+    @property
+    def windows(self) -> WindowPlan:
+        return WindowPlan.for_video(self.classifier, self.info.fps, self.reference_compat)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowResult:
+    """One window's score, and what became known of the video between the window before and this one.
+
+    ``detections`` are the detector's answers, one per sampled frame, and ``missing`` the frames that could not be
+    decoded. A run that is to be resumed later must keep all three.
+    """
+
+    score: WindowScore
+    detections: tuple[Detections, ...]
+    missing: tuple[FrameRange, ...] = ()
+
+
+def resume_frame(done: Sequence[WindowResult], plan: Plan) -> int:
+    """The first frame that must be decoded again to go on after ``done``; the number of frames when nothing is left."""
+    left = islice(plan.windows.iter_windows(plan.info.num_frames), len(done), None)
+    window = next(left, None)
+    return plan.info.num_frames if window is None else window.frame_indices[0]

@@ -1,0 +1,54 @@
+"""One driver per output folder, and a crash leaves no lock behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inference_script import lock
+from mousetal.errors import OutputError
+
+HOLDER = """
+import pathlib, sys
+from inference_script import lock
+with lock.hold(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_driver_is_refused_in_one_sentence_that_names_the_first(tmp_path: Path, root: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        with (
+            pytest.raises(OutputError, match=rf"in use by another driver \(process {first.pid} on "),
+            lock.hold(tmp_path),
+        ):
+            pass
+        first.kill()
+    with lock.hold(tmp_path):
+        pass
+
+
+def test_the_folder_is_made_and_free_again_after_an_error(tmp_path: Path) -> None:
+    output = tmp_path / "new" / "output"
+    with pytest.raises(RuntimeError), lock.hold(output):
+        raise RuntimeError
+    with lock.hold(output):
+        assert output.is_dir()
+
+
+def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"), lock.hold(tmp_path / "file" / "output"):
+        pass

@@ -1,0 +1,402 @@
+"""Video: one contract over every kind of file, then damage, bad files, and what they are told to the user as."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from mousetal.errors import VideoError
+from mousetal.types import Frame, VideoInfo
+from mousetal.video import decode, is_video, probe
+from tests.fixtures import videos
+from tests.fixtures.videos import SAMPLES, Sample, burnt_in_number, write_video
+
+SHARED_VIDEOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "real"
+REAL_VIDEOS = (
+    "permissive/deepof_overlay/test2DLC_video_circular_arena.mp4",
+    "permissive/openfield_m3v1/m3v1mp4.mp4",
+    "copyleft/eztrack_no_animal/Freezing_calibration.wmv",
+    "copyleft/bsoid_bottom_view/itch_hstacked.mp4",
+    "restricted/sleap_homecage_1/minimal_side.mp4",
+    "restricted/sleap_homecage_2/min_session_mid.mp4",
+)
+ENOUGH_FRAMES = 60  # of a real video
+
+
+@dataclass(frozen=True)
+class Known:
+    """A written sample with what was read from it."""
+
+    sample: Sample
+    info: VideoInfo
+    frames: list[Frame]
+
+
+Samples = Callable[[str], Known]
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    folder = tmp_path_factory.mktemp("videos")
+
+    @cache
+    def read(name: str) -> Known:
+        sample = next(sample for sample in SAMPLES if sample.name == name)
+        info = probe(sample.write(folder))
+        return Known(sample, info, list(decode(info)))
+
+    return read
+
+
+@pytest.fixture(params=[sample.name for sample in SAMPLES])
+def known(request: pytest.FixtureRequest, samples: Samples) -> Known:
+    return samples(request.param)
+
+
+def same(ours: Frame, other: Frame) -> bool:
+    return (
+        ours.index == other.index
+        and ours.pts_seconds == other.pts_seconds
+        and bool(np.array_equal(ours.rgb, other.rgb))
+    )
+
+
+def test_every_frame_is_the_one_that_its_number_says(known: Known) -> None:
+    assert [burnt_in_number(frame.rgb) for frame in known.frames] == list(known.sample.numbers)
+    assert [frame.index for frame in known.frames] == list(range(len(known.sample.numbers)))
+
+
+def test_seconds_are_those_of_the_file(known: Known) -> None:
+    assert [frame.pts_seconds for frame in known.frames] == pytest.approx(
+        known.sample.seconds, abs=known.sample.tolerance
+    )
+    assert [frame.pts_seconds for frame in known.frames] == known.info.pts_seconds.tolist()
+
+
+def test_frames_are_upright_rgb_of_the_size_that_probe_says(known: Known) -> None:
+    size = known.sample.settings.get("size", videos.TINY)
+
+    assert (known.info.width, known.info.height) == size
+    assert {(frame.width, frame.height) for frame in known.frames} == {size}
+    assert np.abs(videos.patch_colours(known.frames[-1].rgb) - videos.PATCHES).max() < 20
+
+
+def test_probe_counts_what_decode_delivers(known: Known) -> None:
+    assert known.info.num_frames == len(known.frames)
+    assert known.info.is_variable_frame_rate == known.sample.name.startswith("variable")
+    assert is_video(known.info.path)
+
+
+def test_starting_late_gives_the_same_frames_as_skipping(known: Known) -> None:
+    for start in {round(place * len(known.frames)) for place in (0.02, 0.33, 0.6, 0.98, 1.0)}:
+        late = list(decode(known.info, start))
+
+        assert len(late) == len(known.frames) - start
+        assert all(same(frame, other) for frame, other in zip(late, known.frames[start:], strict=True))
+
+
+def test_reading_twice_gives_the_same(known: Known) -> None:
+    again = list(decode(probe(known.info.path)))
+
+    assert all(same(frame, other) for frame, other in zip(again, known.frames, strict=True))
+
+
+@pytest.mark.parametrize("name", REAL_VIDEOS)
+def test_the_contract_holds_for_real_recordings(name: str, shared: Path) -> None:
+    info = probe(SHARED_VIDEOS / name)
+    start = min(info.num_frames // 2, ENOUGH_FRAMES)
+    frames = [frame for frame, _ in zip(decode(info), range(start + 20), strict=False)]
+
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert (np.diff([frame.pts_seconds for frame in frames]) > 0).all()
+    assert {frame.rgb.shape for frame in frames} == {(info.height, info.width, 3)}
+    late = decode(info, start)
+    assert all(same(frame, next(late)) for frame in frames[start:])
+
+
+@pytest.mark.parametrize("name", REAL_VIDEOS)
+def test_colours_of_real_recordings_are_those_of_opencv(name: str, shared: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    reader = cv2.VideoCapture(str(SHARED_VIDEOS / name))
+
+    for frame, _ in zip(decode(probe(SHARED_VIDEOS / name)), range(4), strict=False):
+        found, bgr = reader.read()
+        assert found
+        np.testing.assert_array_equal(frame.rgb, bgr[..., ::-1])
+
+
+# Y, Cb, Cr of pure colours, by the definitions of the standards rather than by any program.
+BT601_RED, BT709_RED = (0.299, 0.114), (0.2126, 0.0722)
+
+
+@pytest.mark.parametrize(
+    ("weights", "space", "value_range"),
+    [(BT601_RED, 5, 1), (BT709_RED, 1, 1), (BT601_RED, 5, 2), (BT709_RED, 1, 2)],
+    ids=["bt601 limited", "bt709 limited", "bt601 full", "bt709 full"],
+)
+def test_colours_follow_the_matrix_and_range_that_the_file_declares(
+    tmp_path: Path, weights: tuple[float, float], space: int, value_range: int
+) -> None:
+    colours = np.array(videos.PATCHES, float)
+    path = tmp_path / "patches.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 16, "yuv444p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = space, value_range
+        planes = np.repeat(np.repeat(_ycbcr(colours, weights, value_range).T[:, None], 16, axis=1), 16, axis=2)
+        frame = av.VideoFrame.from_ndarray(planes, "yuv444p")
+        frame.colorspace, frame.color_range = space, value_range
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+    (read,) = decode(probe(path))
+
+    assert np.abs(read.rgb[8, 8::16] - colours).max() <= 2
+
+
+def _ycbcr(rgb: np.ndarray, weights: tuple[float, float], value_range: int) -> np.ndarray:
+    red, blue = weights
+    luma = rgb @ np.array([red, 1 - red - blue, blue])
+    cb, cr = (rgb[:, 2] - luma) / (2 - 2 * blue), (rgb[:, 0] - luma) / (2 - 2 * red)
+    if value_range == 1:
+        luma, cb, cr = 16 + luma * 219 / 255, cb * 224 / 255, cr * 224 / 255
+    return np.stack([luma, cb + 128, cr + 128], axis=1).round().astype(np.uint8)
+
+
+def test_probe_tells_what_kind_of_video_it_is(samples: Samples) -> None:
+    assert samples("plain_h264").info.fps == 30
+    assert samples("ntsc_rate").info.fps == Fraction(30000, 1001)
+    assert samples("plain_h264").info.duration_seconds == pytest.approx(40 / 30)
+    assert samples("full_range_yuvj420p").info.pixel_format == "yuvj420p"
+    assert samples("hevc_b_frames").info.codec == "hevc"
+    assert [samples(f"rotated_{angle}").info.rotation_degrees for angle in (90, 180, 270)] == [90, 180, 270]
+
+
+def test_the_mean_rate_of_a_variable_video_is_that_of_its_times(samples: Samples) -> None:
+    seconds = videos.UNEVEN_MS[-1] / 1000
+
+    assert float(samples("variable_frame_rate").info.fps) == pytest.approx(39 / seconds, rel=0.01)
+
+
+def test_hidden_frames_are_told(samples: Samples) -> None:
+    info = samples("edit_list_hides_the_start").info
+
+    assert (info.num_frames, info.declared_frames) == (28, 40)
+    assert info.warnings == ("an edit list hides 12 of 40 frames",)
+
+
+def test_a_file_without_times_says_so(samples: Samples) -> None:
+    (warning,) = samples("raw_h264").info.warnings
+
+    assert "no reliable frame times" in warning
+    assert samples("plain_h264").info.warnings == ()
+
+
+def test_starting_outside_the_video_is_refused_at_once(samples: Samples) -> None:
+    with pytest.raises(ValueError, match=r"0\.\.40, got 41"):
+        decode(samples("plain_h264").info, 41)
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+DAMAGED = {
+    "h264": (".mp4", {"options": videos.X264}),
+    "h264_b_frames": (".mp4", {"b_frames": 3, "options": videos.X264}),
+    "mpeg4_avi": (".avi", {"codec": "mpeg4", "options": videos.X264}),
+    "mpeg4_b_frames_mkv": (".mkv", {"codec": "mpeg4", "b_frames": 2, "options": videos.X264}),
+    "h264_avi_without_times": (".avi", {"b_frames": 3, "options": videos.X264}),
+    "mjpeg": (".avi", {"codec": "mjpeg", "pixel_format": "yuvj420p", "colour": (5, 2)}),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+@pytest.mark.parametrize("packet", [16, 24, 39], ids=["predicted", "key", "last"])
+def test_damage_leaves_a_gap_and_later_frames_keep_their_numbers(tmp_path: Path, kind: str, packet: int) -> None:
+    suffix, settings = DAMAGED[kind]
+    path = write_video(tmp_path / f"damaged{suffix}", **settings)
+    sound = list(decode(probe(path)))
+    keep = 0.3 if kind == "mjpeg" else 0.6  # noise that decoders notice; not all is
+    os.utime(videos.overwrite_packets(path, [packet], keep=keep), ns=(0, 0))
+
+    info = probe(path)
+    frames = list(decode(info))
+
+    assert info.num_frames == 40
+    assert 40 - 14 <= len(frames) < 40
+    assert [burnt_in_number(frame.rgb) for frame in frames] == [frame.index for frame in frames]
+    assert all(same(frame, sound[frame.index]) for frame in frames), "a patched-up picture was delivered"
+
+
+@pytest.mark.parametrize(("kind", "packet"), [("h264_b_frames", 13), ("mpeg4_b_frames_mkv", 10)])
+def test_pictures_shown_before_the_damaged_one_they_depend_on_are_not_delivered(
+    tmp_path: Path, kind: str, packet: int
+) -> None:
+    suffix, settings = DAMAGED[kind]
+    path = write_video(tmp_path / f"damaged{suffix}", **settings)
+    sound = list(decode(probe(path)))
+    os.utime(videos.overwrite_packets(path, [packet], keep=0.6), ns=(0, 0))
+
+    frames = list(decode(probe(path)))
+
+    assert 24 < len(frames) < 40
+    assert all(same(frame, sound[frame.index]) for frame in frames)
+
+
+def test_damage_reads_the_same_from_wherever_decoding_starts(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "damaged.mp4", b_frames=3, options=videos.X264)
+    info = probe(videos.overwrite_packets(path, [16], keep=0.6))
+    frames = list(decode(info))
+
+    for start in range(info.num_frames):
+        expected = [frame for frame in frames if frame.index >= start]
+        assert all(same(frame, other) for frame, other in zip(decode(info, start), expected, strict=True))
+
+
+def test_joined_recordings_whose_clock_starts_again_keep_all_frames(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "joined.ts", b_frames=2, options=videos.X264)
+    path.write_bytes(path.read_bytes() * 2)
+    info = probe(path)
+
+    assert [burnt_in_number(frame.rgb) for frame in decode(info)] == [*range(40), *range(40)]
+    assert info.pts_seconds == pytest.approx(np.arange(80) / 30)
+
+
+def test_missing_frames_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_video(tmp_path / "damaged.mp4", options=videos.X264)
+    info = probe(videos.overwrite_packets(path, [16], keep=0.6))
+
+    with caplog.at_level(logging.WARNING):
+        delivered = len(list(decode(info)))
+
+    (record,) = caplog.records
+    assert f"missing={40 - delivered} of=40" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "settings"),
+    [(".mp4", {}), (".mkv", {}), (".avi", {"codec": "mpeg4"}), (".ts", {}), (".mpg", {"codec": "mpeg1video"})],
+)
+def test_a_file_cut_in_the_middle_gives_its_first_part(tmp_path: Path, suffix: str, settings: dict[str, str]) -> None:
+    info = probe(videos.cut_in_the_middle(tmp_path, suffix, **settings))
+    frames = list(decode(info))
+
+    assert 20 < info.num_frames < 120
+    assert [burnt_in_number(frame.rgb) for frame in frames] == [frame.index for frame in frames]
+    assert info.num_frames - 3 <= len(frames) <= info.num_frames
+    if info.declared_frames is not None:
+        assert info.warnings == (f"the header declares 120 frames, the file holds {info.num_frames}",)
+
+
+# --- files that are none ---------------------------------------------------------------------------------------------
+
+
+Make = Callable[[Path], Path]
+
+
+@pytest.mark.parametrize("make", videos.NOT_VIDEOS)
+def test_what_is_no_video_is_told_in_one_line_with_its_path(tmp_path: Path, make: Make) -> None:
+    path = make(tmp_path)
+
+    assert not is_video(path)
+    with pytest.raises(VideoError) as caught:
+        probe(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (videos.zero_bytes, "empty (0 bytes)"),
+        (videos.garbage, "the content is none that can be read"),
+        (videos.audio_only, "no video stream (found: audio)"),
+        (videos.moov_missing, "'moov'"),
+        (videos.no_frames, "at least one frame expected"),
+        (videos.not_one_frame_decodes, "not one can be decoded"),
+        (videos.unknown_codec, "codec"),
+        (lambda folder: folder / "missing.mp4", "No such file"),
+        (lambda folder: folder, "directory"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_the_reason_is_named(tmp_path: Path, make: Make, says: str) -> None:
+    with pytest.raises(VideoError) as caught:
+        probe(make(tmp_path))
+
+    assert says in str(caught.value)
+
+
+def test_an_unreadable_file_is_a_video_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "locked.mp4", num_frames=2)
+
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")  # what the system says; root would be let through
+
+    monkeypatch.setattr("mousetal.container.av.open", refuse)
+    assert not is_video(path)
+    with pytest.raises(VideoError, match="Permission denied"):
+        probe(path)
+
+
+def test_a_loop_of_links_is_no_video(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.mp4"
+    loop.symlink_to(loop)
+
+    assert not is_video(loop)
+    with pytest.raises(VideoError, match="symbolic links"):
+        probe(loop)
+
+
+def test_a_pipe_is_no_video_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+
+    assert not is_video(tmp_path / "pipe.mp4")
+
+
+def test_a_name_like_an_address_is_a_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "plain.mp4", num_frames=2).rename(tmp_path / "http:clip.mp4")
+    monkeypatch.chdir(tmp_path)
+
+    assert probe(Path("http:clip.mp4")).num_frames == 2
+
+
+def test_a_file_replaced_after_it_was_probed_is_refused(tmp_path: Path) -> None:
+    info = probe(write_video(tmp_path / "replaced.mp4", num_frames=4))
+    write_video(info.path, num_frames=6)
+
+    with pytest.raises(VideoError, match="4 frames expected as when it was first read, 6 found"):
+        list(decode(info))
+
+
+def test_a_video_read_back_from_a_record_decodes_without_its_times(tmp_path: Path) -> None:
+    info = probe(write_video(tmp_path / "plain.mp4", num_frames=4))
+
+    assert len(list(decode(replace(info, pts_seconds=np.zeros(0))))) == 4
+
+
+def test_a_stopped_decoder_closes_its_file(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "plain.mp4")
+    frames = decode(probe(path))
+    next(frames)
+    frames.close()  # type: ignore[attr-defined]
+
+    assert not any(Path(link).name == path.name for link in _open_files())
+
+
+def _open_files() -> list[str]:
+    found = []
+    for descriptor in Path("/proc/self/fd").glob("*"):
+        try:
+            found.append(str(descriptor.readlink()))
+        except FileNotFoundError:
+            continue
+    return found

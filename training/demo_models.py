@@ -1,0 +1,182 @@
+"""Makes the two demo models from nothing: ``make demo-models``.
+
+    python -m training.demo_models --models models --work work/demo
+
+Renders the films, trains the detector, then the classifier, chooses the bout rules on validation films, scores both on
+test films, and writes the two model folders with their cards. Every stage goes on where it stopped. The three sets of
+films differ in their seeds. Takes about two hours on two CPU cores; ``--work`` grows to about 1.5 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import mousetal.detector
+import mousetal.mvd
+from mousetal.errors import MousetalError
+from mousetal.intervals import find_bouts
+from mousetal.modelconfig import ClipInput, ImageInput, MvdConfig, RtdetrConfig
+from mousetal.types import BoutRule, VideoResult
+from training import finetune_mvd, runs, train_detector
+from training.demo_cards import classifier_card, detector_card
+from training.demo_eval import FILMS, SEED, analyse_video, render, tally_films
+from training.evaluate import TOLERANCE_S, Tally, add, table, tally
+from training.real_boxes import load_real
+from training.samples import load_clips, load_images
+from training.synthetic import BEHAVIORS, TRUTH_SUFFIX, Truth, read_truth
+
+CONFIGS = Path(__file__).parent / "configs"
+VALIDATION_SEED = 20_000
+VALIDATION_FILMS = 24
+SCORE_THRESHOLD = 0.4
+LICENCE = "Apache-2.0"
+
+log = logging.getLogger(__name__)
+
+
+def make_detector(models: Path, work: Path) -> None:
+    """Train the detector, score it on films and real frames that it has not seen, write its folder."""
+    knobs = runs.read_knobs(train_detector.Knobs, CONFIGS / "demo-detector.toml")
+    cache = work / "cache"
+    network = train_detector.train(knobs, train_detector.load_data(knobs, cache), work / "demo-detector")
+    unseen = load_images(range(VALIDATION_SEED, VALIDATION_SEED + 40), knobs.input_size, cache)
+    metrics = {"AP50 synthetic": round(train_detector.average_precision(network, unseen), 3)}
+    for folder in map(Path, knobs.real):
+        if folder.exists():
+            held_out = load_real(folder, knobs.input_size, is_held_out=True)
+            metrics[f"AP50 {folder.name}"] = round(train_detector.average_precision(network, held_out), 3)
+    config = RtdetrConfig(
+        classes=("mouse",), network=train_detector.network_config(knobs).to_json(),
+        input=ImageInput(knobs.input_size, SCORE_THRESHOLD), provenance=provenance(knobs.seed, metrics),
+    )  # fmt: skip
+    mousetal.detector.save(models / "demo-detector", network, config, detector_card(knobs, metrics))
+    log.info("demo-detector is written metrics=%s", metrics)
+
+
+def make_classifier(models: Path, work: Path) -> None:
+    """Train the classifier, choose its bout rules on validation films, score it on test films, write its folder."""
+    cache = work / "cache"
+    first = runs.read_knobs(finetune_mvd.Knobs, CONFIGS / "demo-mvd.toml")
+    finetune_mvd.train(first, finetune_mvd.load_data(first, cache), work / "demo-mvd")
+    knobs = runs.read_knobs(finetune_mvd.Knobs, CONFIGS / "demo-mvd-turns.toml")
+    knobs = replace(knobs, start=str(work / "demo-mvd"))
+    spec, data = finetune_mvd.spec_of(knobs), finetune_mvd.load_data(knobs, cache)
+    network = finetune_mvd.train(knobs, data, work / "demo-mvd-turns")
+    unseen = load_clips(range(VALIDATION_SEED, VALIDATION_SEED + 20), spec, cache)
+    shares = finetune_mvd.class_accuracy(network, unseen)
+    metrics: dict[str, float] = {f"clips right, {c}": round(s, 3) for c, s in zip(spec.classes, shares, strict=True)}
+    config = MvdConfig(
+        classes=spec.classes, background=spec.background, network={}, bouts=spec.rules,
+        input=ClipInput(knobs.num_frames, knobs.sampling_rate, knobs.input_size, knobs.stride, knobs.crop_padding,
+                        knobs.trained_fps),
+    )  # fmt: skip
+    folder = models / "demo-mvd"
+    mousetal.mvd.save(folder, network, config, "")
+    config = replace(config, bouts=choose_rules(analyse_validation(models, work)))
+    mousetal.mvd.save(folder, network, config, "")
+    test = tally_films(render(range(SEED, SEED + FILMS), work / "films"), models, TOLERANCE_S)
+    metrics |= {f"frame F1, {b}": round(t.f1 or 0.0, 3) for b, t in test.items()}
+    metrics |= {f"bouts found, {b}": round(t.matched / max(1, t.true_bouts), 3) for b, t in test.items()}
+    metrics |= {f"bouts false, {b}": round(t.false_bouts / max(1, t.found_bouts), 3) for b, t in test.items()}
+    config = replace(config, provenance=provenance(knobs.seed, metrics))
+    mousetal.mvd.save(
+        folder, network, config, classifier_card((first, knobs), len(data.strips), metrics, table(test, TOLERANCE_S))
+    )
+    log.info("demo-mvd is written metrics=%s", metrics)
+
+
+def provenance(seed: int, metrics: dict[str, float]) -> dict[str, object]:
+    return {"made_by": "python -m training.demo_models", "seed": seed, "metrics": metrics, "licence": LICENCE}
+
+
+Analysed = tuple[VideoResult, tuple[Truth, ...]]
+
+
+def analyse_validation(models: Path, work: Path) -> list[Analysed]:
+    """Results and truth of the validation films, by the demo models as they stand."""
+    detector, classifier = mousetal.detector.load(models / "demo-detector"), mousetal.mvd.load(models / "demo-mvd")
+    paths = render(range(VALIDATION_SEED, VALIDATION_SEED + VALIDATION_FILMS), work / "films")
+    return [
+        (analyse_video(path, detector, classifier), read_truth(path.with_suffix(TRUTH_SUFFIX))[2]) for path in paths
+    ]
+
+
+def choose_rules(films: Sequence[Analysed]) -> tuple[BoutRule, ...]:
+    """The bout rule of each class that does best on the films: grooming by frame F1, twitches by bouts found and false.
+
+    Of equally good rules the middle one is taken, so that a rule at the edge of what works is not.
+    """
+    rules = list(films[0][0].classifier.rules)
+    for behavior, minimum_s, bridges_s in (
+        (BEHAVIORS[0], (0.0, 0.3, 0.6), (0.0, 0.3, 0.6)),
+        (BEHAVIORS[1], (0.0, 0.1), (0.0, 0.1)),
+    ):
+        label = films[0][0].classifier.classes.index(behavior)
+        scored = []
+        for threshold, share, minimum, bridge in product(
+            (0.4, 0.5, 0.6, 0.7, 0.8), (0.5, 0.75, 1.0), minimum_s, bridges_s
+        ):
+            rules[label] = BoutRule(threshold, round(threshold * share, 3), minimum, bridge)
+            scored.append((round(merit(tally_rules(films, tuple(rules))[behavior]), 2), rules[label]))
+        best = [rule for value, rule in scored if value == max(value for value, _ in scored)]
+        rules[label] = best[len(best) // 2]
+        log.info(
+            "bout rule chosen behavior=%r rule=%s merit=%.2f equals=%d",
+            behavior,
+            rules[label],
+            max(value for value, _ in scored),
+            len(best),
+        )
+    return tuple(rules)
+
+
+def merit(counts: Tally) -> float:
+    """Mean of the F1 over frames and the F1 over bouts found within the tolerance."""
+    bouts = 2 * counts.matched / max(1, counts.true_bouts + counts.found_bouts)
+    return ((counts.f1 or 0.0) + bouts) / 2
+
+
+def tally_rules(films: Sequence[Analysed], rules: tuple[BoutRule, ...]) -> dict[str, Tally]:
+    """Counts over analysed films, had their bouts been made by these rules."""
+    total = dict.fromkeys(BEHAVIORS, Tally())
+    for result, truth in films:
+        bouts = find_bouts(result.posteriors, replace(result.classifier, rules=rules), result.info.pts_seconds)
+        is_scored = np.isfinite(result.posteriors).all(axis=1)
+        total = add(total, tally(truth, bouts, is_scored, result.info.fps, TOLERANCE_S))
+    return total
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=Path("models"), help="where the two folders are written")
+    parser.add_argument("--work", type=Path, default=Path("work/demo"), help="samples, checkpoints and films")
+    parser.add_argument("--only", choices=("detector", "classifier"), help="make one of the two")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads for torch")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(arguments.threads)
+    started = time.monotonic()
+    try:
+        if arguments.only != "classifier":
+            make_detector(arguments.models, arguments.work)
+        if arguments.only != "detector":
+            make_classifier(arguments.models, arguments.work)
+    except MousetalError as error:
+        print(error, file=sys.stderr)
+        return 1
+    log.info("done minutes=%.0f", (time.monotonic() - started) / 60)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
