@@ -110,7 +110,7 @@ def _sound_pictures(path: Path, index: FrameIndex, start_frame: int) -> Iterator
     """
     due = start_frame
     if index.has_own_times and due < len(index):
-        for number, picture in _without_hidden_damage(_numbered(path, index, due, "AUTO")):
+        for number, picture in _without_hidden_damage(_numbered(path, index, _entry(path, index, due), "AUTO")):
             if picture is None or picture.is_corrupt or number > due:
                 break
             if number == due:
@@ -122,7 +122,7 @@ def _sound_pictures(path: Path, index: FrameIndex, start_frame: int) -> Iterator
 
 def _undamaged(path: Path, index: FrameIndex, start_frame: int) -> Iterator[tuple[int, VideoFrame]]:
     is_damaged, missing = False, len(index) - start_frame
-    for number, picture in _without_hidden_damage(_numbered(path, index, start_frame, "NONE")):
+    for number, picture in _without_hidden_damage(_numbered(path, index, _entry(path, index, start_frame), "NONE")):
         if picture is None or picture.is_corrupt:
             is_damaged = True
             continue
@@ -132,6 +132,18 @@ def _undamaged(path: Path, index: FrameIndex, start_frame: int) -> Iterator[tupl
             yield number, picture
     if missing:
         log.warning("frames could not be decoded: video=%s missing=%d of=%d", path, missing, len(index))
+
+
+def _entry(path: Path, index: FrameIndex, start_frame: int) -> int:
+    """Where to start decoding for ``start_frame``: there, or with the file.
+
+    FFmpeg calls a picture damaged that it enters by when it is no IDR picture and nothing promises that decoding can
+    recover there, and with it all that follow. Only decoding from the start tells them from damaged ones.
+    """
+    if start_frame == 0 or not index.has_own_times:
+        return 0
+    _, first = next(_numbered(path, index, start_frame, "NONE"), (0, None))
+    return start_frame if first is not None and not first.is_corrupt else 0
 
 
 def _without_hidden_damage(numbered: Iterator[NumberedPicture]) -> Iterator[NumberedPicture]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -121,6 +122,12 @@ def test_the_contract_holds_for_real_recordings(name: str, shared: Path) -> None
     assert {frame.rgb.shape for frame in frames} == {(info.height, info.width, 3)}
     late = decode(info, start)
     assert all(same(frame, next(late)) for frame in frames[start:])
+
+
+def test_a_late_start_on_key_frames_that_are_no_idr_pictures_gives_the_same_frames(shared: Path) -> None:
+    info = probe(shared / "data" / "real" / "permissive" / "openfield_m3v1" / "m3v1mp4.mp4")
+    late = islice(decode(info, 356), 5)
+    assert all(same(ours, other) for ours, other in zip(late, islice(decode(info), 356, 361), strict=True))
 
 
 @pytest.mark.parametrize("name", REAL_VIDEOS)
