@@ -82,7 +82,7 @@ def _sizes(config: RtdetrConfig, folder: Path) -> NetworkConfig:
     if sizes.num_classes != len(config.classes):
         raise ModelError(
             f"{folder}: the network has {sizes.num_classes} classes, but {len(config.classes)} are named "
-            f"({', '.join(config.classes)}). Set CLASS_NAMES to one name per class, in order."
+            f"({', '.join(config.classes)}). Name one per class, in order, in config.json or model_meta.json."
         )
     sizes.check_input_size(config.input.input_size)
     return sizes
@@ -111,8 +111,8 @@ def _legacy_config(checkpoint: Checkpoint, located: Located, class_names: tuple[
     classes = class_names or checkpoint.classes or (("mouse",) if count == 1 else None)
     if classes is None:
         raise ModelError(
-            f"{located.weights}: {count} classes, named nowhere. Put the project's model_meta.json beside it or set "
-            f"CLASS_NAMES to {count} names."
+            f"{located.weights}: {count} classes, named nowhere. Put the project's model_meta.json beside it, "
+            f"with {count} titles under 'classes'."
         )
     return RtdetrConfig(
         classes=classes,

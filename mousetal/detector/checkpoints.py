@@ -139,9 +139,7 @@ def _input_size(state: Mapping[str, torch.Tensor]) -> int:
     if "decoder.anchors" not in state:
         return DEFAULT_INPUT_SIZE
     tokens = int(state["decoder.anchors"].shape[1])
-    side = LARGEST_STRIDE * math.isqrt(
-        tokens // 21
-    )  # a square of side 32 n has n² (16 + 4 + 1) cells on its three maps
+    side = LARGEST_STRIDE * math.isqrt(tokens // 21)  # a side of 32 n gives n² (16 + 4 + 1) cells on the three maps
     return side if side and num_tokens(side) == tokens else DEFAULT_INPUT_SIZE
 
 
@@ -151,14 +149,18 @@ def _with_training_config(network: NetworkConfig, path: Path) -> NetworkConfig:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ModelError(f"{path}: expected the YAML file of an RT-DETRv2 training ({error})") from error
-    section = document.get("RTDETRTransformerv2", {}) if isinstance(document, dict) else {}
-    last = network.eval_layer if "eval_idx" not in section else section["eval_idx"] % network.decoder_layers
-    return replace(
-        network,
-        num_queries=section.get("num_queries", network.num_queries),
-        sampling=section.get("cross_attn_method", network.sampling),
-        eval_layer=last,
-    )
+    section = document.get("RTDETRTransformerv2") if isinstance(document, dict) else None
+    if not isinstance(section, dict):
+        raise ModelError(f"{path}: expected the settings of an RT-DETRv2 training under 'RTDETRTransformerv2'")
+    eval_layer = section.get("eval_idx", network.eval_layer)
+    if isinstance(eval_layer, int) and eval_layer < 0:
+        eval_layer += network.decoder_layers  # as in a Python list, -1 is the last
+    told = {
+        "num_queries": section.get("num_queries", network.num_queries),
+        "sampling": section.get("cross_attn_method", network.sampling),
+        "eval_layer": eval_layer,
+    }
+    return NetworkConfig.from_json(network.to_json() | told, str(path))
 
 
 def _class_titles(path: Path) -> tuple[str, ...]:
