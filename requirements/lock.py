@@ -31,7 +31,6 @@ def main() -> None:
         lines = resolve(name, *([] if name == "dev" else ["dev.txt"]))
         header = f"# Written by requirements/lock.py from {name}.in; change that file and run `make lock`.\n"
         (HERE / f"{name}.txt").write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
-        print(f"requirements/{name}.txt: {len(lines)} packages")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def segments(draw: st.DrawFn) -> Segment:
 
 @st.composite
 def window_plans(draw: st.DrawFn) -> WindowPlan:
-    """Plans of every kind: steps below, at and above one frame, whole and broken, strides beside and beyond a window."""
+    """Plans of every kind: steps below, at and above one frame, whole and broken, any stride."""
     step = Fraction(draw(st.integers(1, 12)), draw(st.integers(1, 4)))
     return WindowPlan(draw(st.integers(1, 8)), step, draw(st.integers(1, 10)), draw(st.booleans()))
 

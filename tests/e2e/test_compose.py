@@ -102,7 +102,7 @@ def test_results_belong_to_the_owner_of_the_output_folder(project: Path) -> None
     done = up(project, OUTPUT="./theirs", INPUT="./some videos/Maus ä 1.mp4")
     assert done.returncode == 0, done.stdout[-4000:]
     assert {path.stat().st_uid for path in output.rglob("*")} == {12345}
-    assert [row for row in (output / "predictions").rglob("*.json")][0].name == "Maus ä 1.mp4.json"
+    assert next(iter((output / "predictions").rglob("*.json"))).name == "Maus ä 1.mp4.json"
 
 
 def test_the_containers_have_no_way_out_and_the_services_are_not_root(project: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_windows_keep_their_promises(plan: WindowPlan, total: int) -> None:
         assert window.frames.start_frame == window.frame_indices[0]
         assert window.frames.end_frame > window.frame_indices[-1]
         assert sampled.issuperset(window.frame_indices)
-    for before, after in zip(windows, windows[1:], strict=False):
+    for before, after in itertools.pairwise(windows):
         assert before.frame_indices[0] <= after.frame_indices[0]
         assert before.frame_indices[-1] <= after.frame_indices[-1]
 
