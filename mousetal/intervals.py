@@ -35,6 +35,8 @@ from mousetal.types import (
 
 BoolArray = npt.NDArray[np.bool_]
 
+SLACK_S = 1e-6  # what times may be off in floating point: three frames of 0.1 s last 0.3 s
+
 
 def frame_posteriors(scores: Sequence[WindowScore], num_frames: int, num_classes: int) -> Float32Array:
     """Each class's probability at each source frame: float32 (num_frames, num_classes), NaN where nothing was scored.
@@ -104,9 +106,8 @@ def bridge_gaps(runs: Int64Array, edges_seconds: Float64Array, max_gap_s: float,
         return runs
     gap_starts, gap_ends = runs[:-1, 1], runs[1:, 0]
     unscored = np.concatenate([[0], np.cumsum(~is_scored)])
-    is_open = (edges_seconds[gap_ends] - edges_seconds[gap_starts] > max_gap_s) | (
-        unscored[gap_ends] > unscored[gap_starts]
-    )
+    is_long = edges_seconds[gap_ends] - edges_seconds[gap_starts] > max_gap_s + SLACK_S
+    is_open = is_long | (unscored[gap_ends] > unscored[gap_starts])
     return np.stack([runs[np.append(True, is_open), 0], runs[np.append(is_open, True), 1]], axis=1)
 
 
@@ -128,8 +129,7 @@ def resolve_overlaps(runs: dict[int, Int64Array], posteriors: Float32Array) -> d
 
 def drop_short(runs: Int64Array, edges_seconds: Float64Array, min_duration_s: float) -> Int64Array:
     """Only the runs that last at least ``min_duration_s``."""
-    # A microsecond of slack, so that 3 frames of 0.1 s last 0.3 s in floating point too.
-    return runs[edges_seconds[runs[:, 1]] - edges_seconds[runs[:, 0]] >= min_duration_s - 1e-6]
+    return runs[edges_seconds[runs[:, 1]] - edges_seconds[runs[:, 0]] >= min_duration_s - SLACK_S]
 
 
 def frame_edges(pts_seconds: Float64Array) -> Float64Array:
@@ -194,14 +194,14 @@ def match(found: Sequence[FrameRange], truth: Sequence[FrameRange], min_iou: flo
 def inherit_flags(bouts: Iterable[Bout], scores: Sequence[WindowScore]) -> tuple[Bout, ...]:
     """The bouts, each with the flags of the scored windows that speak for its frames added."""
     flagged = [score for score in scores if score.flags and score.is_scored]
-    return tuple(
-        replace(bout, flags=tuple(dict.fromkeys((*bout.flags, *_flags_within(bout, flagged))))) for bout in bouts
-    )
-
-
-def _flags_within(bout: Bout, scores: Sequence[WindowScore]) -> list[str]:
-    frames = FrameRange(bout.start_frame, bout.end_frame)
-    return sorted({flag for score in scores if score.window.frames.overlap(frames) for flag in score.flags})
+    starts = np.array([score.window.frames.start_frame for score in flagged], np.int64)
+    ends = np.array([score.window.frames.end_frame for score in flagged], np.int64)
+    inherited = []
+    for bout in bouts:
+        within = np.flatnonzero((starts < bout.end_frame) & (ends > bout.start_frame)).tolist()
+        flags = sorted({flag for place in within for flag in flagged[place].flags} - {*bout.flags})
+        inherited.append(replace(bout, flags=(*bout.flags, *flags)))
+    return tuple(inherited)
 
 
 def _triangle(length: int) -> Float64Array:

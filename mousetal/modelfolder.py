@@ -143,7 +143,7 @@ def require_match(
     }
     lists = [f"  {len(lines)} {what}: {_abridged(lines)}" for what, lines in problems.items() if lines]
     if lines := "\n".join(lists):
-        raise ModelError(f"{where}: the weights do not fit the network. {advice}\n{lines}")
+        raise ModelError(f"{where}: the weights do not fit the network. {advice}".rstrip() + f"\n{lines}")
 
 
 def _abridged(lines: list[str]) -> str:

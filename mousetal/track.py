@@ -25,6 +25,7 @@ from mousetal.types import Detections, Float64Array, FrameBox
 # box changing its shape, and so much per second (a mouse at full run covers about ten of its lengths).
 REACH_SIDES = 0.5
 REACH_SIDES_PER_SECOND = 10.0
+SLACK_S = 1e-6  # what times may be off in floating point
 SAME_ANIMAL_IOU = 0.5  # a box that overlaps the kept one this much is a second box of the same animal
 
 
@@ -48,6 +49,7 @@ def follow(
 
     ``pts_seconds`` (frames,) tells the time of each frame. Boxes below ``score_threshold`` do not count.
     """
+    max_gap_s += SLACK_S
     return fill_gaps(keep_one(detections, pts_seconds, max_gap_s, score_threshold), pts_seconds, max_gap_s)
 
 

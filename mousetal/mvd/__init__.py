@@ -78,6 +78,7 @@ def _read(
 
 def _filled(network: VisionTransformer, state: dict[str, Tensor], where: str) -> VisionTransformer:
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    modelfolder.require_match(expected, {name: tuple(tensor.shape) for name, tensor in state.items()}, where)
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    modelfolder.require_match(expected, found, where, "Do the weights and the configuration belong together?")
     network.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=True, assign=True)
     return network

@@ -99,12 +99,19 @@ def unpickle(path: Path) -> Any:
         with torch.serialization.safe_globals(ALLOWED_GLOBALS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()
-        blocked = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
-        detail = f"it holds {blocked[1]}, which is not read from files" if blocked else " ".join(reason[:1])
         raise ModelError(
-            f"{path}: no checkpoint that can be read safely ({detail}). Copy it again, or save only its tensors."
+            f"{path}: no checkpoint that can be read safely ({_reason(error)}). "
+            "Copy it again, or save only its tensors."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a file was not unpickled, in a line. Torch's own words advise the user to switch its safety off."""
+    if blocked := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"it holds {blocked[1]}, which is not read from files"
+    if isinstance(error, pickle.UnpicklingError | EOFError):
+        return "it is empty or not of torch.save"
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _state_dict(content: Any, where: str) -> State:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mousetal import modelfolder
@@ -72,6 +72,7 @@ def test_a_config_survives_json(config: ModelConfig) -> None:
 names = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=5, unique=True)
 
 
+@settings(max_examples=30)
 @given(names=names, data=st.data())
 def test_any_classes_and_rules_survive_json(names: list[str], data: st.DataObject) -> None:
     background = data.draw(st.none() | st.integers(0, len(names) - 1))
