@@ -39,6 +39,13 @@ CONFIGS = Path(__file__).parent / "configs"
 VALIDATION_SEED = 20_000
 VALIDATION_FILMS = 24
 SCORE_THRESHOLD = 0.4
+LONG_FRAMES = 30  # bouts longer than that on average are also scored frame by frame
+
+# What is tried for the bout rules: thresholds, low thresholds as shares of them, seconds.
+THRESHOLDS = (0.4, 0.45, 0.5, 0.525, 0.55, 0.575, 0.6, 0.65, 0.7)
+LOW_SHARES = (0.75, 0.85, 1.0)
+MINIMA_S = {BEHAVIORS[0]: (0.0, 0.3, 0.6), BEHAVIORS[1]: (0.0, 0.1, 0.15)}
+BRIDGES_S = {BEHAVIORS[0]: (0.0, 0.3, 0.6), BEHAVIORS[1]: (0.0, 0.1)}
 LICENCE = "Apache-2.0"
 
 log = logging.getLogger(__name__)
@@ -112,38 +119,34 @@ def analyse_validation(models: Path, work: Path) -> list[Analysed]:
 
 
 def choose_rules(films: Sequence[Analysed]) -> tuple[BoutRule, ...]:
-    """The bout rule of each class that does best on the films: grooming by frame F1, twitches by bouts found and false.
+    """The bout rule of each class that does best on the films.
 
     Of equally good rules the middle one is taken, so that a rule at the edge of what works is not.
     """
     rules = list(films[0][0].classifier.rules)
-    for behavior, minimum_s, bridges_s in (
-        (BEHAVIORS[0], (0.0, 0.3, 0.6), (0.0, 0.3, 0.6)),
-        (BEHAVIORS[1], (0.0, 0.1), (0.0, 0.1)),
-    ):
+    for behavior in BEHAVIORS:
         label = films[0][0].classifier.classes.index(behavior)
         scored = []
-        for threshold, share, minimum, bridge in product(
-            (0.4, 0.5, 0.6, 0.7, 0.8), (0.5, 0.75, 1.0), minimum_s, bridges_s
+        for threshold, share, minimum_s, bridge_s in product(
+            THRESHOLDS, LOW_SHARES, MINIMA_S[behavior], BRIDGES_S[behavior]
         ):
-            rules[label] = BoutRule(threshold, round(threshold * share, 3), minimum, bridge)
-            scored.append((round(merit(tally_rules(films, tuple(rules))[behavior]), 2), rules[label]))
-        best = [rule for value, rule in scored if value == max(value for value, _ in scored)]
+            rules[label] = BoutRule(threshold, round(threshold * share, 3), minimum_s, bridge_s)
+            scored.append((merit(tally_rules(films, tuple(rules))[behavior]), rules[label]))
+        highest = max(value for value, _ in scored)
+        best = [rule for value, rule in scored if value > highest - 0.005]
         rules[label] = best[len(best) // 2]
         log.info(
-            "bout rule chosen behavior=%r rule=%s merit=%.2f equals=%d",
-            behavior,
-            rules[label],
-            max(value for value, _ in scored),
-            len(best),
+            "bout rule chosen behavior=%r rule=%s merit=%.2f equals=%d", behavior, rules[label], highest, len(best)
         )
     return tuple(rules)
 
 
 def merit(counts: Tally) -> float:
-    """Mean of the F1 over frames and the F1 over bouts found within the tolerance."""
-    bouts = 2 * counts.matched / max(1, counts.true_bouts + counts.found_bouts)
-    return ((counts.f1 or 0.0) + bouts) / 2
+    """The worse of two shares: true bouts that were found, found bouts that were true. Half of it is F1 over frames
+    where bouts are long enough for that to mean something."""
+    found, true = (counts.matched / max(1, n) for n in (counts.true_bouts, counts.found_bouts))
+    are_long = counts.true_frames > LONG_FRAMES * counts.true_bouts
+    return (min(found, true) + (counts.f1 or 0.0)) / 2 if are_long else min(found, true)
 
 
 def tally_rules(films: Sequence[Analysed], rules: tuple[BoutRule, ...]) -> dict[str, Tally]:

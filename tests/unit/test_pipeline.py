@@ -1,220 +1,439 @@
-"""The pipeline over toy callables: what comes out, in which order, and what happens when something goes wrong."""
+"""Frames in, window results out: which, in what order, at what cost, and what happens when something ends early."""
 
 from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from mousetal.errors import VideoError
-from mousetal.pipeline import Classify, Detect, Plan, StageMeter, WindowResult, analyse, finish, resume_frame
-from mousetal.streams import prefetch
-from mousetal.types import BoutRule, ClipBatch, Detections, DetectorBatch, Frame
+from mousetal.closing import close
+from mousetal.errors import ServiceUnavailable, VideoError
+from mousetal.geometry import reference_crop, square
+from mousetal.pipeline import Plan, StageMeter, WindowResult, analyse, resume_frame
+from mousetal.types import ClipBatch, DetectorBatch, Frame, FrameRange, VideoInfo
+from tests.fixtures.scenes import MOUSE, Finder, Judge, ScoredBox, ahead, frames_of, probabilities_of
 from tests.fixtures.specs import classifier_spec, detector_spec, video_info
+from tests.fixtures.stored import assert_same_windows
 
-NUM_FRAMES = 83
-
-
-def frames(numbers: Iterable[int]) -> Iterator[Frame]:
-    """Frames that carry their number in every pixel."""
-    for number in numbers:
-        yield Frame(number, number / 10, np.full((48, 64, 3), number % 256, np.uint8))
+# With the toy classifier a window is 4 frames, every 2nd, and the next one starts 4 frames later.
+WRAPPERS: list[Callable[[Any], Any]] = [pytest.param(lambda call: call, id="direct"), pytest.param(ahead, id="ahead")]
 
 
-def box_of(index: int) -> Detections:
-    """The toy detector: a box that moves to the right, and none on frames 20 to 39."""
-    if 20 <= index < 40:
-        return Detections.empty(index)
-    box = np.array([[5 + index / 4, 10, 25 + index / 4, 30]], np.float32)
-    return Detections(index, box, np.ones(1, np.float32), np.zeros(1, np.int64))
+@pytest.fixture(params=WRAPPERS)
+def wrap(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
+    """Callables as they are, or with their input pulled on another thread and ahead, as the gRPC clients do."""
+    return request.param
 
 
-def detect(batches: Iterable[DetectorBatch]) -> Iterator[list[Detections]]:
-    for batch in batches:
-        yield [box_of(index) for index in batch.frame_indices]
+def plan_for(num_frames: int, **changes: Any) -> Plan:
+    plan = Plan(video_info(num_frames), detector_spec(), classifier_spec(), detector_batch=2, classifier_batch=2)
+    return replace(plan, **{"prefetch_frames": 2, **changes})
 
 
-def classify(batches: Iterable[ClipBatch]) -> Iterator[np.ndarray]:
-    """The toy classifier: grooming as likely as the clip's mean grey is bright, so pixels and answers must pair up."""
-    for batch in batches:
-        bright = batch.clips.reshape(len(batch.clips), -1).mean(axis=1) / 255
-        yield np.stack([1 - bright, bright, 0 * bright], axis=1).astype(np.float32)
+def run(
+    plan: Plan,
+    see: Callable[[int], list[ScoredBox]] = lambda index: [MOUSE],
+    missing: Container[int] = (),
+    done: tuple[WindowResult, ...] = (),
+    wrap: Callable[[Any], Any] = lambda call: call,
+) -> list[WindowResult]:
+    frames = frames_of(plan.info, resume_frame(done, plan), missing)
+    return list(analyse(frames, wrap(Finder(see)), wrap(Judge()), plan, done=done))
 
 
-def ahead(call: Callable[[Any], Iterator[Any]], depth: int = 3) -> Callable[[Any], Iterator[Any]]:
-    """The same callable, pulling its input on a thread of its own, some batches ahead, as a network client does."""
-    return lambda batches: call(prefetch(batches, depth))
+def flags(results: Iterable[WindowResult]) -> list[tuple[str, ...]]:
+    return [result.score.flags for result in results]
 
 
-CALLS = [pytest.param(detect, classify, id="lazy"), pytest.param(ahead(detect), ahead(classify), id="on threads")]
+# What is shown to whom
 
 
-def plan_for(num_frames: int = NUM_FRAMES, **changes: Any) -> Plan:
-    plan = Plan(video_info(num_frames), detector_spec(), classifier_spec(), detector_batch=3, classifier_batch=2)
-    return replace(plan, **changes)
+@given(st.integers(0, 70), st.integers(1, 6), st.integers(1, 4), st.integers(1, 8), st.sampled_from([None, 30.0, 7.0]))
+def test_the_classifier_is_shown_exactly_the_windows_of_the_plan(
+    total: int, num_frames: int, rate: int, stride: int, trained_fps: float | None
+) -> None:
+    spec = classifier_spec(num_frames=num_frames, sampling_rate=rate, stride=stride, trained_fps=trained_fps)
+    plan = plan_for(total, classifier=spec)
+    windows = plan.windows.windows(total)
+    judge = Judge()
+    results = list(analyse(frames_of(plan.info), Finder(), judge, plan))
+    assert [result.score.window for result in results] == windows
+    assert judge.shown == {window.index: window.frame_indices for window in windows}
+    for result in results:
+        np.testing.assert_array_equal(
+            result.score.probabilities, probabilities_of(result.score.window.frame_indices)
+        )
 
 
-def run(plan: Plan, numbers: Iterable[int] | None = None, **more: Any) -> list[WindowResult]:
-    numbers = range(plan.info.num_frames) if numbers is None else numbers
-    return list(analyse(frames(numbers), detect, classify, plan, **more))
+def test_the_detector_sees_every_sampled_frame_once_and_in_order(wrap: Callable[[Any], Any]) -> None:
+    plan, finder = plan_for(50), Finder()
+    results = list(analyse(frames_of(plan.info), wrap(finder), wrap(Judge()), plan))
+    assert finder.asked == plan.windows.sampled_frames(50).tolist()
+    assert [found.frame_index for result in results for found in result.detections] == finder.asked
 
 
-def same(a: WindowResult, b: WindowResult) -> bool:
-    return (
-        a.score.window == b.score.window
-        and a.score.crop_xyxy == b.score.crop_xyxy
-        and a.score.flags == b.score.flags
-        and np.array_equal(a.score.probabilities, b.score.probabilities, equal_nan=True)
-        and a.missing == b.missing
-        and [d.frame_index for d in a.detections] == [d.frame_index for d in b.detections]
-    )
+def test_the_detector_gets_whole_frames_at_its_input_size() -> None:
+    seen: list[DetectorBatch] = []
+    finder = Finder()
+
+    def detect(batches: Iterable[DetectorBatch]) -> Iterator[Any]:
+        return finder(seen.append(batch) or batch for batch in batches)  # type: ignore[func-returns-value]
+
+    plan = plan_for(8)
+    list(analyse(frames_of(plan.info), detect, Judge(), plan))
+    assert [batch.images.shape for batch in seen] == [(2, 16, 16, 3), (2, 16, 16, 3)]
+    assert seen[0].source_sizes == ((64, 48), (64, 48))
+    assert seen[1].images[1, 0, 0].tolist() == [6, 0, 7]
 
 
-@pytest.mark.parametrize(("detector", "classifier"), CALLS)
-def test_every_window_has_one_result_in_order(detector: Detect, classifier: Classify) -> None:
-    plan = plan_for()
-    results = list(analyse(frames(range(NUM_FRAMES)), detector, classifier, plan))
-    assert [result.score.window for result in results] == plan.windows.windows(NUM_FRAMES)
-    assert all(same(a, b) for a, b in zip(results, run(plan), strict=True))
+def test_clips_travel_in_batches_of_the_plans_size() -> None:
+    plan, judge = plan_for(31, classifier_batch=3), Judge()
+    results = list(analyse(frames_of(plan.info), Finder(), judge, plan))
+    assert judge.batch_sizes == [3, 3, 1]
+    assert len(results) == 7
 
 
-def test_a_clip_holds_the_frames_of_its_window() -> None:
-    for result in run(plan_for()):
-        if result.score.is_scored:
-            expected = np.mean(result.score.window.frame_indices) / 255
-            assert result.score.probabilities[1] == pytest.approx(expected, abs=1e-6)
+# Where the animal is
 
 
-def test_windows_without_any_animal_are_not_scored_and_say_so() -> None:
-    results = run(plan_for())
-    unscored = [result.score for result in results if not result.score.is_scored]
-    assert unscored
-    assert all(score.flags == ("no_animal",) and score.crop_xyxy is None for score in unscored)
-    found = finish("toy.mp4", results, plan_for())
-    assert {span.reason for span in found.not_scored} == {"no animal"}
+def test_a_clip_is_cut_around_the_animals_way_through_the_window() -> None:
+    (result,) = run(plan_for(8), lambda index: [(10 + index, 10, 20 + index, 20, 0.9)])
+    assert result.score.crop_xyxy == square((10, 10, 26, 20), 0.05)
+    assert result.score.flags == ()
 
 
-def test_a_detector_that_finds_nothing_is_a_warning_and_no_bouts() -> None:
-    def nothing(batches: Iterable[DetectorBatch]) -> Iterator[list[Detections]]:
-        return ([Detections.empty(index) for index in batch.frame_indices] for batch in batches)
-
-    plan = plan_for()
-    found = finish("toy.mp4", list(analyse(frames(range(NUM_FRAMES)), nothing, classify, plan)), plan)
-    assert found.bouts == ()
-    assert [len(span.frames) for span in found.not_scored] == [NUM_FRAMES]
-    assert any("no animal was found" in warning for warning in found.warnings)
+def test_a_box_off_the_track_does_not_widen_the_crop_and_is_flagged() -> None:
+    (result,) = run(plan_for(8), lambda index: [MOUSE, (50, 40, 60, 46, 0.95)] if index == 4 else [MOUSE])
+    assert result.score.crop_xyxy == square(MOUSE[:4], 0.05)
+    assert result.score.flags == ("ignored_box",)
 
 
-def test_the_reference_classifies_the_whole_frame_instead() -> None:
-    results = run(plan_for(reference_compat=True))
+def test_a_frame_without_a_box_borrows_from_its_neighbours_and_is_flagged() -> None:
+    results = run(plan_for(16), lambda index: [] if index == 6 else [MOUSE])
+    assert flags(results) == [("borrowed_box",), ("borrowed_box",), ()]
     assert all(result.score.is_scored for result in results)
-    assert (0, 0, 64, 48) in {result.score.crop_xyxy for result in results}
 
 
-def test_lost_frames_shift_nothing_and_are_not_scored() -> None:
-    lost = {50, 61, 62, 63, 64, 65, 66}
-    results = run(plan_for(), [number for number in range(NUM_FRAMES) if number not in lost])
-    found = finish("toy.mp4", results, plan_for())
-    assert [result.score.window for result in results] == plan_for().windows.windows(NUM_FRAMES)
-    assert found.decoded_frames == NUM_FRAMES - len(lost)
-    assert np.isnan(found.posteriors[sorted(lost)]).all()
-    spans = {(s.frames.start_frame, s.frames.end_frame) for s in found.not_scored if s.reason == "damaged"}
-    assert {(50, 51)} <= spans
-    assert any("7 of 83 frames could not be decoded" in warning for warning in found.warnings)
-    assert all("damaged" in r.score.flags for r in results if {50} & {*r.score.window.frame_indices})
+def test_a_frame_too_far_from_any_box_has_none_and_is_flagged() -> None:
+    results = run(plan_for(16, max_gap_s=0.25), lambda index: [MOUSE] if index < 4 else [])
+    assert flags(results) == [("borrowed_box", "missing_box"), ("borrowed_box", "missing_box"), ("no_animal",)]
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 60), st.integers(1, 120), st.sets(st.integers(0, 119), max_size=12))
-def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(num_done: int, total: int, lost: set[int]) -> None:
-    plan = plan_for(total)
-    numbers = [number for number in range(total) if number not in lost]
-    whole = run(plan, numbers)
-    done = whole[:num_done]
-    first = resume_frame(done, plan)
-    rest = run(plan, [number for number in numbers if number >= first], done=done)
-    assert len(done) + len(rest) == len(whole)
-    assert all(same(a, b) for a, b in zip([*done, *rest], whole, strict=True))
+def test_a_window_without_an_animal_is_not_scored_and_keeps_its_place(wrap: Callable[[Any], Any]) -> None:
+    plan = plan_for(60, max_gap_s=0.0)
+    results = run(plan, lambda index: [] if 16 <= index < 40 or index >= 48 else [MOUSE], wrap=wrap)
+    assert [result.score.window for result in results] == plan.windows.windows(60)
+    assert [result.score.is_scored for result in results] == [f != ("no_animal",) for f in flags(results)]
+    assert [result.score.window.index for result in results if not result.score.is_scored] == [4, 5, 6, 7, 8, 12, 13]
+    for result in results:
+        assert (result.score.crop_xyxy is None) == (not result.score.is_scored)
+        assert np.isnan(result.score.probabilities).all() == (not result.score.is_scored)
 
 
-@pytest.mark.parametrize(("detector", "classifier"), CALLS)
-def test_an_error_of_the_video_comes_out_unchanged(detector: Detect, classifier: Classify) -> None:
-    error = VideoError("toy.mp4: the disk went away")
+def test_a_video_without_any_animal_asks_nothing_of_the_classifier() -> None:
+    judge = Judge()
+    plan = plan_for(20)
+    results = list(analyse(frames_of(plan.info), Finder(lambda index: []), judge, plan))
+    assert flags(results) == [("no_animal",)] * len(plan.windows.windows(20))
+    assert judge.batch_sizes == []
 
-    def broken() -> Iterator[Frame]:
-        yield from frames(range(30))
+
+def test_boxes_below_the_plans_threshold_do_not_count() -> None:
+    (result,) = run(plan_for(8, detector=detector_spec(score_threshold=0.95)))
+    assert result.score.flags == ("no_animal",)
+
+
+# The reference's way
+
+
+def test_the_reference_cuts_around_every_rounded_box_of_the_window() -> None:
+    seen = {0: [(10.5, 8.5, 20.4, 20.0, 0.9)], 4: [(-3.0, 30.2, 25.5, 41.5, 0.41), (0, 0, 64, 48, 0.39)]}
+    (result,) = run(plan_for(8, reference_compat=True), lambda index: seen.get(index, []))
+    expected = reference_crop([(10, 8, 20, 20), (0, 30, 26, 42)], 64, 48, 0.05)
+    assert result.score.crop_xyxy == expected
+    assert result.score.flags == ()
+
+
+def test_the_reference_scores_the_whole_frame_where_there_is_no_box() -> None:
+    results = run(plan_for(16, reference_compat=True), lambda index: [])
+    assert [result.score.crop_xyxy for result in results] == [(0, 0, 64, 48)] * 3
+    assert all(result.score.is_scored for result in results)
+
+
+def test_the_reference_finds_no_windows_in_a_short_video() -> None:
+    plan = plan_for(6, reference_compat=True)
+    assert run(plan) == []
+    assert resume_frame((), plan) == 6
+
+
+# Damaged videos
+
+
+def test_a_missing_frame_repeats_the_one_before() -> None:
+    plan, judge = plan_for(16), Judge()
+    results = list(analyse(frames_of(plan.info, missing={6}), Finder(), judge, plan))
+    assert judge.shown == {0: (0, 2, 4, 4), 1: (4, 4, 8, 10), 2: (8, 10, 12, 14)}
+    assert flags(results) == [("damaged",), ("damaged",), ()]
+
+
+def test_at_the_start_of_a_window_the_first_frame_that_is_there_stands_in() -> None:
+    plan, judge = plan_for(12), Judge()
+    list(analyse(frames_of(plan.info, missing={0}), Finder(), judge, plan))
+    assert judge.shown == {0: (2, 2, 4, 6), 1: (4, 6, 8, 10)}
+
+
+def test_a_window_that_lacks_more_than_a_quarter_of_its_frames_is_not_scored() -> None:
+    results = run(plan_for(24), missing=range(8, 11))
+    assert flags(results) == [(), ("damaged",), ("damaged",), (), ()]
+    assert [result.score.is_scored for result in results] == [True, False, False, True, True]
+
+
+@pytest.mark.parametrize("missing", [{3}, {0, 1}, {11, 12, 13}, {20, 21, 22, 23}, set(range(24)), {5, 9, 17}])
+def test_every_missing_frame_is_told_once(missing: set[int], wrap: Callable[[Any], Any]) -> None:
+    results = run(plan_for(24), missing=missing, wrap=wrap)
+    told = [frame for r in results for gap in r.missing for frame in range(gap.start_frame, gap.end_frame)]
+    assert told == sorted(missing)
+    assert len(results) == 5
+
+
+def test_a_video_that_breaks_off_keeps_its_later_windows_unscored() -> None:
+    results = run(plan_for(40), missing=range(20, 40))
+    assert [result.score.is_scored for result in results] == [True] * 4 + [False] * 5
+    assert results[-1].score.window.frames == FrameRange(32, 40)
+
+
+# Going on after an interruption
+
+SCENES: dict[str, tuple[Callable[[int], list[ScoredBox]], set[int]]] = {
+    "plain": (lambda index: [MOUSE], set()),
+    "borrowed": (lambda index: [(10 + index / 4, 9, 20 + index / 4, 19, 0.8)] if index % 14 < 6 else [], set()),
+    "two animals": (lambda index: [MOUSE, (45, 30, 60, 45, 0.5 + index % 5 / 10)], set()),
+    "lost for long": (lambda index: [MOUSE] if index < 9 or index > 43 else [], set()),
+    "damaged": (lambda index: [MOUSE] if index % 6 else [], {0, 13, 14, 15, 22, 23, 40, 41, 42, 43, 44, 59}),
+    "broken off": (lambda index: [MOUSE], set(range(33, 61))),
+}
+
+
+@pytest.mark.parametrize("reference_compat", [False, True])
+@pytest.mark.parametrize("scene", SCENES)
+def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(scene: str, reference_compat: bool) -> None:
+    see, missing = SCENES[scene]
+    plan = plan_for(61, reference_compat=reference_compat)
+    whole = run(plan, see, missing)
+    for kept in range(len(whole) + 1):
+        done = tuple(whole[:kept])
+        # Other batches, as another setting or a race may give them, must not matter.
+        changed = replace(plan, detector_batch=1 + kept % 4, classifier_batch=1 + kept % 3)
+        assert_same_windows(whole[kept:], run(changed, see, missing, done, wrap=ahead if kept % 2 else lambda call: call))
+
+
+def test_a_resumed_run_asks_the_detector_only_for_what_is_new() -> None:
+    plan = plan_for(61)
+    whole = run(plan)
+    done, finder = tuple(whole[:6]), Finder()
+    list(analyse(frames_of(plan.info, resume_frame(done, plan)), finder, Judge(), plan, done=done))
+    known = [found.frame_index for result in done for found in result.detections]
+    assert finder.asked == [frame for frame in plan.windows.sampled_frames(61) if frame > known[-1]]
+
+
+def test_a_run_resumes_at_the_first_frame_of_its_next_window() -> None:
+    plan = plan_for(61)
+    whole = run(plan)
+    starts = [window.frame_indices[0] for window in plan.windows.windows(61)]
+    assert [resume_frame(whole[:kept], plan) for kept in range(len(whole) + 1)] == [*starts, 61]
+
+
+def test_with_everything_done_no_frame_is_touched() -> None:
+    plan = plan_for(30)
+    done = tuple(run(plan))
+
+    def untouchable() -> Iterator[Frame]:
+        raise AssertionError("a frame was decoded")
+        yield
+
+    assert list(analyse(untouchable(), Finder(), Judge(), plan, done=done)) == []
+
+
+# Errors and early ends
+
+
+def breaking_at(info: VideoInfo, frame: int, error: Exception) -> Iterator[Frame]:
+    for one in frames_of(info):
+        if one.index == frame:
+            raise error
+        yield one
+
+
+@pytest.mark.parametrize("at", [0, 7, 31])
+def test_an_error_of_the_video_comes_out_as_it_is(at: int, wrap: Callable[[Any], Any]) -> None:
+    plan, error = plan_for(40), VideoError("toy.mp4: the disk went away")
+    with pytest.raises(VideoError) as caught:
+        list(analyse(breaking_at(plan.info, at, error), wrap(Finder()), wrap(Judge()), plan))
+    assert caught.value is error
+    assert no_thread_is_left()
+
+
+@pytest.mark.parametrize("stage", ["detect", "classify"])
+def test_an_error_of_a_model_comes_out_as_it_is(stage: str, wrap: Callable[[Any], Any]) -> None:
+    error = ServiceUnavailable("gone")
+    good: dict[str, Any] = {"detect": Finder(), "classify": Judge()}
+
+    def failing(batches: Iterable[Any]) -> Iterator[Any]:
+        answers = good[stage](batches)
+        yield next(answers)
         raise error
 
-    with pytest.raises(VideoError) as raised:
-        list(analyse(broken(), detector, classifier, plan_for()))
-    assert raised.value is error
+    calls = {**good, stage: failing}
+    plan = plan_for(60)
+    results = analyse(frames_of(plan.info), wrap(calls["detect"]), wrap(calls["classify"]), plan)
+    with pytest.raises(ServiceUnavailable) as caught:
+        list(results)
+    assert caught.value is error
+    assert no_thread_is_left()
 
 
-@pytest.mark.parametrize(("detector", "classifier"), CALLS)
-def test_closing_early_ends_every_thread(detector: Detect, classifier: Classify) -> None:
-    before = threading.active_count()
-    results = analyse(frames(range(NUM_FRAMES)), detector, classifier, plan_for())
+@pytest.mark.parametrize("taken", [0, 1, 5])
+def test_closing_early_ends_every_stage_and_closes_the_video(taken: int, wrap: Callable[[Any], Any]) -> None:
+    plan = plan_for(100_000)
+    is_closed = threading.Event()
+
+    def frames() -> Iterator[Frame]:
+        try:
+            yield from frames_of(plan.info)
+        finally:
+            is_closed.set()
+
+    results = analyse(frames(), wrap(Finder()), wrap(Judge()), plan)
+    for _ in range(taken):
+        next(results)
+    close(results)
+    assert is_closed.wait(10) or taken == 0
+    assert no_thread_is_left()
+
+
+def test_closing_while_a_stage_waits_for_the_video_does_not_hang() -> None:
+    """The classifier's thread is in the middle of pulling when the consumer leaves."""
+    plan = plan_for(1000)
+    may_go_on, is_stuck = threading.Event(), threading.Event()
+
+    def frames() -> Iterator[Frame]:
+        for frame in frames_of(plan.info):
+            if frame.index == 40:
+                is_stuck.set()
+                assert may_go_on.wait(20)
+            yield frame
+
+    results = analyse(frames(), ahead(Finder(), 1), ahead(Judge(), 50), plan)
     next(results)
-    results.close()  # type: ignore[attr-defined]
-    assert threading.active_count() == before
+    assert is_stuck.wait(20)
+    closing = threading.Thread(target=close, args=(results,))
+    closing.start()
+    may_go_on.set()
+    closing.join(20)
+    assert not closing.is_alive()
+    assert no_thread_is_left()
 
 
-def test_each_frame_is_decoded_and_asked_for_once() -> None:
-    asked: list[int] = []
+def no_thread_is_left() -> bool:
+    """Whether all threads of the pipeline end, given a moment."""
+    for thread in threading.enumerate():
+        if thread.name == "prefetch":
+            thread.join(10)
+    return not any(thread.name == "prefetch" for thread in threading.enumerate())
 
-    def counting(batches: Iterable[DetectorBatch]) -> Iterator[list[Detections]]:
+
+def test_a_classifier_that_leaves_windows_unanswered_is_a_defect() -> None:
+    def lazy(batches: Iterable[ClipBatch]) -> Iterator[Any]:
         for batch in batches:
-            asked.extend(batch.frame_indices)
-            yield [box_of(index) for index in batch.frame_indices]
+            yield np.zeros((len(batch.clips) - 1, 3), np.float32)
 
-    meter = StageMeter()
-    plan = plan_for()
-    list(analyse(frames(range(NUM_FRAMES)), counting, classify, plan, meter=meter))
-    assert asked == sorted(set(asked)) == plan.windows.sampled_frames(NUM_FRAMES).tolist()
-    assert meter.snapshot()["decode"][0] == NUM_FRAMES
+    plan = plan_for(20)
+    with pytest.raises(ValueError, match="unanswered"):
+        list(analyse(frames_of(plan.info), Finder(), lazy, plan))
 
 
-def test_memory_does_not_grow_with_the_video() -> None:
-    """Frames alive at once stay below the bound that the module states, in a video of any length."""
-    counts = {"now": 0, "most": 0}
-    lock = threading.Lock()
+def test_a_classifier_of_other_classes_is_a_defect() -> None:
+    def other(batches: Iterable[ClipBatch]) -> Iterator[Any]:
+        for batch in batches:
+            yield np.zeros((len(batch.clips), 5), np.float32)
 
-    class Counted(np.ndarray):
-        """An array that can be referred to weakly."""
-
-    def gone() -> None:
-        with lock:
-            counts["now"] -= 1
-
-    def counted(total: int) -> Iterator[Frame]:
-        for number in range(total):
-            rgb = np.zeros((48, 64, 3), np.uint8).view(Counted)
-            weakref.finalize(rgb, gone)
-            with lock:
-                counts["now"] += 1
-                counts["most"] = max(counts["most"], counts["now"])
-            yield Frame(number, number / 10, rgb)
-
-    plan = plan_for(1500)
-    for _ in analyse(counted(1500), detect, classify, plan):
-        pass
-    gap_frames = 5
-    bound = plan.prefetch_frames + gap_frames + plan.windows.span + 2 * plan.detector_batch + 2
-    assert counts["most"] <= bound
+    plan = plan_for(20)
+    with pytest.raises(ValueError, match=r"3 probabilities per window expected, got \(5,\)"):
+        list(analyse(frames_of(plan.info), Finder(), other, plan))
 
 
-def test_bouts_follow_the_models_rules() -> None:
-    spec = classifier_spec(rules=(BoutRule(), BoutRule(0.2, 0.2, 0.0, 0.0), BoutRule(0.9, 0.9)))
-    plan = plan_for(classifier=spec)
-    found = finish("toy.mp4", run(plan), plan)
-    assert {bout.behavior for bout in found.bouts} == {"grooming"}
-    assert found.bouts[-1].end_frame == NUM_FRAMES
-    assert "touches_end" in found.bouts[-1].flags
-    assert found.bouts[-1].box_xyxy is not None
+# Time and memory
+
+
+def test_results_come_while_the_video_is_still_being_decoded() -> None:
+    plan = plan_for(100_000)
+    decoded: list[int] = []
+
+    def frames() -> Iterator[Frame]:
+        for frame in frames_of(plan.info):
+            decoded.append(frame.index)
+            yield frame
+
+    results = analyse(frames(), Finder(), Judge(), plan)
+    next(results)
+    assert len(decoded) < 60
+    close(results)
+
+
+class Reel:
+    """Frames that count how many of them are alive."""
+
+    def __init__(self, info: VideoInfo) -> None:
+        self._info = info
+        self._alive: dict[int, weakref.ref[Any]] = {}
+        self.peak = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in frames_of(self._info):
+            self._alive = {number: ref for number, ref in self._alive.items() if ref() is not None}
+            self._alive[frame.index] = weakref.ref(frame.rgb)
+            self.peak = max(self.peak, len(self._alive))
+            yield frame
+
+
+@pytest.mark.parametrize("seconds_without_a_box", [0, 20])
+@pytest.mark.parametrize("depth", [None, 3])
+def test_memory_is_bounded_by_the_formula_of_the_docstring(depth: int | None, seconds_without_a_box: int) -> None:
+    def see(index: int) -> list[ScoredBox]:
+        return [] if 100 <= index < 100 + 10 * seconds_without_a_box else [MOUSE]
+
+    peaks = []
+    for total in (400, 1600):
+        plan = plan_for(total, max_gap_s=0.8)
+        reel = Reel(plan.info)
+        calls: tuple[Any, Any] = (Finder(see), Judge())
+        if depth:
+            calls = ahead(calls[0], depth), ahead(calls[1], depth)
+        list(analyse(reel, *calls, plan))
+        peaks.append(reel.peak)
+        gap_frames = 8 // 2 + 1
+        in_flight = ((depth or 0) + 2) * plan.detector_batch
+        in_the_making = 3  # on the decoding thread, and one on each side of its queue
+        bound = plan.prefetch_frames + in_flight + gap_frames + 4 + plan.detector_batch + in_the_making
+        assert reel.peak <= bound
+    assert peaks[1] <= peaks[0] + 2
+
+
+def test_the_meter_counts_what_each_stage_did() -> None:
+    plan, meter = plan_for(40), StageMeter()
+    results = list(analyse(frames_of(plan.info), Finder(), Judge(), plan, meter=meter))
+    counts = {stage: items for stage, (items, _) in meter.snapshot().items()}
+    assert counts == {
+        "decode": 40,
+        "detect": len(plan.windows.sampled_frames(40)),
+        "crop": len(results),
+        "classify": len(results),
+    }
+    assert all(seconds >= 0 for _, seconds in meter.snapshot().values())
