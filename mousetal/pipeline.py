@@ -12,8 +12,8 @@ pulls the detector's input resizes frames, which a thread of ours decodes ahead 
 
 Memory: sampled frames are held from when they are decoded until no window to come needs them. That is at most
 ``prefetch_frames`` + the batches under way in ``detect`` + the frames of ``max_gap_s`` + one window's frames + one
-detector batch, however long the video is; and as many clips as are under way in ``classify``, plus one batch.
-Results without a score (nothing to classify) wait for the classifier's next answer, and hold no pixels.
+detector batch + three between threads, however long the video is; and as many clips as are under way in ``classify``,
+plus one batch. Results without a score (nothing to classify) wait for the classifier's next answer and hold no pixels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -127,21 +126,19 @@ class _Analysis:
         self._waiting: deque[_Cropped] = deque()
 
     def _sampled(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The frames that windows take; what is missing between frames is noted. Runs on the decoding thread."""
-        sampled = self._plan.windows.sampled_frames(self._total)
-        due, last = self._first_frame, int(sampled[-1])
-        is_sampled = np.zeros(last + 1, np.bool_)
-        is_sampled[sampled] = True
+        """The frames that windows take; what is missing between all of them is noted. Runs on the decoding thread."""
+        is_sampled = np.zeros(self._total, np.bool_)
+        is_sampled[self._plan.windows.sampled_frames(self._total)] = True
+        due = self._first_frame
         for frame in self._meter.timed("decode", frames):
             if frame.index > due:
-                self._gaps.append(FrameRange(due, min(frame.index, last + 1)))
+                self._gaps.append(FrameRange(due, frame.index))
             if frame.index >= due:
                 due = frame.index + 1
-                if frame.index <= last and is_sampled[frame.index]:
+                if is_sampled[frame.index]:
                     yield frame
-            if due > last:
-                return
-        self._gaps.append(FrameRange(due, last + 1))
+        if due < self._total:
+            self._gaps.append(FrameRange(due, self._total))
 
     def _detector_batches(self) -> Iterator[DetectorBatch]:
         side = self._plan.detector.input_size
@@ -172,8 +169,11 @@ class _Analysis:
         arriving = follow(self._detections(), plan.info.pts_seconds, plan.max_gap_s, plan.detector.score_threshold)
         sightings: dict[int, Sighting] = {}
         settled_through = -1
-        for window in islice(plan.windows.iter_windows(self._total), self._num_done, None):
-            while settled_through < window.frame_indices[-1]:
+        left = plan.windows.windows(self._total)[self._num_done :]
+        for window in left:
+            # The last one waits for the end of the video, and so knows of all missing frames.
+            needed_through = self._total if window is left[-1] else window.frame_indices[-1]
+            while settled_through < needed_through:
                 sighting = next(arriving, None)
                 if sighting is None:
                     settled_through = self._total

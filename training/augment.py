@@ -51,8 +51,12 @@ def to_tensor(clips: list[UInt8Array], gain: np.ndarray | float = 1.0, offset: n
 def draw_batch(
     data: Clips, size: int, shares: tuple[float, ...], rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A random batch: clips, labels (B,), labels of all frames (B, T). Classes come up in proportion to ``shares``."""
-    drawn_labels = rng.choice(len(shares), size, p=np.array(shares) / sum(shares))
+    """A random batch: clips, labels (B,), labels of all frames (B, T).
+
+    Classes come up in proportion to ``shares``, less those of which there is no clip.
+    """
+    wanted = np.where(np.isin(np.arange(len(shares)), data.labels), shares, 0.0)
+    drawn_labels = rng.choice(len(shares), size, p=wanted / wanted.sum())
     chosen = [int(rng.choice(np.flatnonzero(data.labels == label))) for label in drawn_labels]
     clips, frame_labels = [], []
     for i in chosen:

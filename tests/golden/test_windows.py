@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mousetal.geometry import crop_clip, reference_crop
+from mousetal.intervals import temporal_iou
 from mousetal.reference import Segment, merge_predictions, postprocess, predictions
 from mousetal.types import FrameRange, Window, WindowScore
 from mousetal.windows import WindowPlan
@@ -74,6 +75,13 @@ def test_records_of_windows_are_equal(golden: Path) -> None:
         assert ours.label == record["label"]
         assert ours.confidence == pytest.approx(record["confidence"], abs=1e-6)
         assert list(ours.box_xyxy or ()) == list(record["maximal_bbox"])
+
+
+def test_temporal_ious_are_equal(golden: Path) -> None:
+    for start, end, other_start, other_end, expected in load(golden, "temporal_iou.json"):
+        # The reference counts the last frame in.
+        ours = temporal_iou(FrameRange(start, end + 1), FrameRange(other_start, other_end + 1))
+        assert ours == pytest.approx(expected, abs=1e-12)
 
 
 def load(golden: Path, name: str):  # type: ignore[no-untyped-def]

@@ -67,9 +67,7 @@ def test_the_classifier_is_shown_exactly_the_windows_of_the_plan(
     assert [result.score.window for result in results] == windows
     assert judge.shown == {window.index: window.frame_indices for window in windows}
     for result in results:
-        np.testing.assert_array_equal(
-            result.score.probabilities, probabilities_of(result.score.window.frame_indices)
-        )
+        np.testing.assert_array_equal(result.score.probabilities, probabilities_of(result.score.window.frame_indices))
 
 
 def test_the_detector_sees_every_sampled_frame_once_and_in_order(wrap: Callable[[Any], Any]) -> None:
@@ -231,7 +229,9 @@ def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(scene: str, referen
         done = tuple(whole[:kept])
         # Other batches, as another setting or a race may give them, must not matter.
         changed = replace(plan, detector_batch=1 + kept % 4, classifier_batch=1 + kept % 3)
-        assert_same_windows(whole[kept:], run(changed, see, missing, done, wrap=ahead if kept % 2 else lambda call: call))
+        assert_same_windows(
+            whole[kept:], run(changed, see, missing, done, wrap=ahead if kept % 2 else lambda call: call)
+        )
 
 
 def test_a_resumed_run_asks_the_detector_only_for_what_is_new() -> None:
@@ -314,7 +314,7 @@ def test_closing_early_ends_every_stage_and_closes_the_video(taken: int, wrap: C
     for _ in range(taken):
         next(results)
     close(results)
-    assert is_closed.wait(10) or taken == 0
+    assert taken == 0 or is_closed.wait(10)
     assert no_thread_is_left()
 
 
