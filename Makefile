@@ -29,7 +29,7 @@ demo: setup ## find the bouts in the three demo videos, then compare with the tr
 demo-real: setup ## the same job over real videos beside the checkout (../shared)
 	$(PY) -m training.demo_real --output output/demo-real
 
-demo-models: setup ## train the two demo models again (hours on a CPU)
+demo-models: dev ## train the two demo models again (hours on a CPU)
 	$(PY) -m training.demo_models
 
 demo-eval: setup ## measure the demo models on 20 further synthetic videos
