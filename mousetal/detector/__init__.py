@@ -19,9 +19,10 @@ from mousetal.detector import network as networks
 from mousetal.detector.checkpoints import LEGACY_SCORE_THRESHOLD, Checkpoint, read_official
 from mousetal.detector.config import NetworkConfig, variant_name
 from mousetal.detector.keys import State, load_official, to_official
-from mousetal.detector.predict import Detector, describe, usable_device
+from mousetal.detector.predict import Detector
 from mousetal.detector.transformers_folder import read_transformers
 from mousetal.errors import ModelError
+from mousetal.execution import Execution
 from mousetal.modelconfig import ImageInput, RtdetrConfig, with_classes
 from mousetal.modelfolder import Layout, Located
 from mousetal.types import DetectorSpec
@@ -44,23 +45,23 @@ def load(
     when there is no detector, its weights do not fit, or the number of names is not the number of classes,
     `SettingsError` for an unusable device.
     """
-    chosen = usable_device(device, precision)
+    execution = Execution.on(device, precision, compiled=False)
     located = modelfolder.locate(Path(path))
     config, state = _read(located, class_names)
     sizes = _sizes(config, located.root)
     network = networks.build(sizes)
     load_official(network, sizes, state, str(located.weights))
     module: nn.Module = network  # the library's own `to` and `eval` are untyped
-    module.to(chosen).eval()
+    module.to(execution.device).eval()
     spec = DetectorSpec(
         name=located.name,
         sha256=located.sha256(),
         classes=config.classes,
         input_size=config.input.input_size,
         score_threshold=config.input.score_threshold,
-        device=describe(chosen, precision),
+        device=str(execution),
     )
-    return Detector(network, config, spec, chosen, precision)
+    return Detector(network, config, spec, execution)
 
 
 def save(folder: str | Path, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, card: str) -> None:

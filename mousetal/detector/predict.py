@@ -15,13 +15,12 @@ import torch
 from transformers import RTDetrV2ForObjectDetection
 
 from mousetal.detector.config import NetworkConfig
-from mousetal.errors import InvalidRequest, ModelError, SettingsError
+from mousetal.errors import InvalidRequest, ModelError
+from mousetal.execution import Execution
 from mousetal.modelconfig import RtdetrConfig
 from mousetal.types import Detections, DetectorBatch, DetectorSpec, UInt8Array
 
 logger = logging.getLogger(__name__)
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,15 +43,13 @@ class Detector:
         network: RTDetrV2ForObjectDetection,
         config: RtdetrConfig,
         spec: DetectorSpec,
-        device: torch.device,
-        precision: str = "fp32",
+        execution: Execution,
     ) -> None:
         self.config = config
         self.spec = spec
         self.network = network
         self._eval_layer = NetworkConfig.from_json(config.network, f"{spec.name}: network").eval_layer
-        self._device = device
-        self._precision = precision
+        self._execution = execution
 
     def warm_up(self) -> None:
         """Run once on an empty image, so that the first request does not pay for allocations and kernel choices."""
@@ -80,7 +77,7 @@ class Detector:
         scores, labels, boxes = best(self.forward(batch.images), batch.source_sizes)
         if not bool(scores.isfinite().all() and boxes.isfinite().all()):
             raise ModelError(
-                f"{self.spec.name}: the network gave no finite numbers in {self._precision}. "
+                f"{self.spec.name}: the network gave no finite numbers in {self._execution.precision}. "
                 "Its weights are broken or too large for the precision: try PRECISION=fp32."
             )
         kept = (scores >= threshold).sum(dim=1).tolist()  # scores fall along a row, so the kept ones come first
@@ -94,9 +91,8 @@ class Detector:
     def forward(self, images: UInt8Array) -> Raw:
         """The network's output, at the decoder layer used for detection, for uint8 RGB `images` (n, S, S, 3)."""
         # A copy: arrays from the wire are read-only, which torch.from_numpy does not take.
-        pixels = torch.tensor(images, device=self._device).permute(0, 3, 1, 2).float().div_(255)
-        dtype = PRECISIONS[self._precision]
-        with torch.autocast(self._device.type, dtype=dtype, enabled=dtype != torch.float32):
+        pixels = torch.tensor(images, device=self._execution.device).permute(0, 3, 1, 2).float().div_(255)
+        with self._execution.autocast():
             output = self.network.model(pixel_values=pixels)
         logits = output.intermediate_logits[:, self._eval_layer]
         boxes = output.intermediate_reference_points[:, self._eval_layer]
@@ -128,22 +124,3 @@ def best(raw: Raw, source_sizes: Iterable[tuple[int, int]]) -> tuple[torch.Tenso
     corners = torch.cat([centre - extent / 2, centre + extent / 2], dim=-1)
     scale = torch.tensor([(w, h, w, h) for w, h in source_sizes], dtype=corners.dtype, device=corners.device)
     return scores, order % num_classes, corners * scale.unsqueeze(1)
-
-
-def usable_device(device: str, precision: str) -> torch.device:
-    """The device that the user asked for. Raises `SettingsError` when it is absent or the precision unknown."""
-    if precision not in PRECISIONS:
-        raise SettingsError(f"PRECISION: one of {', '.join(PRECISIONS)} expected, got {precision!r}")
-    try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:  # torch raises an AssertionError when built without CUDA
-        reason = str(error).splitlines()[0]
-        raise SettingsError(f"DEVICE: {device!r} is not usable here ({reason}). Set DEVICE=cpu.") from error
-    return chosen
-
-
-def describe(device: torch.device, precision: str) -> str:
-    """The device in words, with the name of the card if it is one."""
-    name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
-    return f"{device}{name} {precision}"

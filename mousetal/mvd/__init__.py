@@ -15,11 +15,12 @@ from torch import Tensor
 
 from mousetal import modelfolder
 from mousetal.errors import ModelError
+from mousetal.execution import Execution
 from mousetal.modelconfig import MvdConfig, with_classes
 from mousetal.modelfolder import Layout, Located
 from mousetal.mvd import checkpoints
 from mousetal.mvd.config import vit_config, with_network
-from mousetal.mvd.predict import Classifier, Execution, classifier_spec
+from mousetal.mvd.predict import Classifier, classifier_spec
 from mousetal.mvd.vit import VisionTransformer, VitConfig
 
 __all__ = ["Classifier", "VisionTransformer", "VitConfig", "load", "save"]

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from mousetal.execution import Execution
 from mousetal.modelconfig import ClipInput
 from mousetal.mvd import Classifier, VisionTransformer, VitConfig
 from mousetal.mvd.checkpoints import VARIANTS
-from mousetal.mvd.predict import Execution, classifier_spec
+from mousetal.mvd.predict import classifier_spec
 from mousetal.mvd.vit import position_table
 from tests.fixtures.classifiers import tiny_config, tiny_network
 from tests.fixtures.recipe import load_recipe

@@ -91,7 +91,7 @@ def load(golden: Path, name: str):  # type: ignore[no-untyped-def]
 def segment_of(record: dict[str, object]) -> Segment:
     start, end = record["frame_range"]  # type: ignore[misc]
     box = record.get("maximal_bbox")
-    return Segment(start, end, record["label"], record["confidence"], tuple(box) if box else None)  # type: ignore
+    return Segment(start, end, record["label"], record["confidence"], tuple(box) if box else None)  # type: ignore[arg-type]  # plain JSON
 
 
 def facts(segment: Segment) -> tuple[object, ...]:
