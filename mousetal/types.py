@@ -209,6 +209,20 @@ class Bout:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """A bout as a person labelled it. ``count`` is how many repeats the person counted in it.
+
+    ``rater`` names the person and may be empty; ``origin`` says where it was read ("scores.xlsx!Day 1!B7:C7").
+    """
+
+    behavior: str
+    frames: FrameRange
+    count: int = 1
+    rater: str = ""
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BoutRule:
     """How one class's frame posterior becomes bouts.
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from mousetal.errors import RecordError
 from mousetal.seconds import bout_seconds, seconds_at
-from mousetal.types import Bout, VideoResult
+from mousetal.types import Bout, FrameBox, VideoResult
 
 INTERVAL_COLUMNS = (
     "video", "behavior", "start_frame", "end_frame", "start_s", "end_s", "duration_s", "count", "confidence",
@@ -97,17 +99,42 @@ def videos_text(rows: Iterable[VideoRow]) -> str:
 
 def boxes_text(result: VideoResult) -> str:
     """One row per sampled frame on which the animal's place is known, in pixels of the video as displayed."""
+    return box_table(result.boxes, lambda frame: seconds_at(result.info, frame))
+
+
+def box_table(boxes: Iterable[FrameBox], seconds_of: Callable[[int], float]) -> str:
+    """One row per box; ``seconds_of`` tells when a frame is shown."""
     rows = (
         [
             box.frame_index,
-            round(seconds_at(result.info, box.frame_index), TIME_DIGITS),
+            round(seconds_of(box.frame_index), TIME_DIGITS),
             *(round(side, 2) for side in box.box_xyxy),
             round(box.score, 4),
             box.source,
         ]
-        for box in result.boxes
+        for box in boxes
     )
     return table_text(BOX_COLUMNS, rows)
+
+
+def read_boxes(path: Path) -> tuple[FrameBox, ...]:
+    """The rows of a table that `box_table` wrote; raises RecordError naming the line that is wrong."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            return tuple(
+                FrameBox(
+                    int(row["frame"]),
+                    (float(row["x1"]), float(row["y1"]), float(row["x2"]), float(row["y2"])),
+                    float(row["score"]),
+                    row["source"],
+                )
+                for row in rows
+            )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RecordError(
+            f"{path}: expected a table of boxes with columns {', '.join(BOX_COLUMNS)} ({error})."
+        ) from error
 
 
 def table_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

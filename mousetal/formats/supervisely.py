@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mousetal import atomic
 from mousetal.errors import RecordError
-from mousetal.types import Bout, BoxInt, FrameBox, FrameRange, VideoResult
+from mousetal.types import Bout, BoxInt, FrameBox, FrameRange, Label, VideoResult
 
 CONFIDENCE = "confidence"
 ANIMAL = "animal"  # the class of the boxes when the detector names none
@@ -25,11 +25,13 @@ ANIMAL = "animal"  # the class of the boxes when the detector names none
 
 @dataclass(frozen=True, slots=True)
 class TaggedRange:
-    """A tag on a run of frames, or (``frames`` None) on the whole video."""
+    """A tag on a run of frames, or (``frames`` None) on the whole video. ``rater`` is who set it, ``key`` its name."""
 
     name: str
     frames: FrameRange | None
     value: float | str | None = None
+    rater: str = ""
+    key: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,44 @@ def annotation_document(result: VideoResult) -> dict[str, Any]:
     }
 
 
+def label_tag(label: Label, key: str) -> dict[str, Any]:
+    """A person's label as a tag; its value is the count of repeats."""
+    return {
+        "name": label.behavior,
+        "value": label.count,
+        "frameRange": [label.frames.start_frame, label.frames.end_frame - 1],
+        "isFinished": True,
+        "nonFinalValue": False,
+        "labelerLogin": label.rater,
+        "key": key,
+    }
+
+
+def empty_annotation(video: str, width: int, height: int, num_frames: int) -> dict[str, Any]:
+    """The annotation of a video about which nothing was said yet."""
+    return {
+        "size": {"height": height, "width": width},
+        "description": "",
+        "key": _key(video, "video"),
+        "tags": [],
+        "objects": [],
+        "frames": [],
+        "framesCount": num_frames,
+    }
+
+
 def meta_document(behaviors: Sequence[str], animals: Sequence[str]) -> dict[str, Any]:
-    """The project's meta.json: one tag per behaviour, `confidence`, and a rectangle class per kind of animal."""
+    """The meta.json of a project of results: a tag per behaviour, `confidence`, a rectangle class per animal."""
     tags = [(name, "none") for name in dict.fromkeys(behaviors)] + [(CONFIDENCE, "any_number")]
+    return _meta(tags, animals)
+
+
+def dataset_meta(behaviors: Sequence[str], animals: Sequence[str]) -> dict[str, Any]:
+    """The meta.json of a project of labels: a tag per behaviour whose value counts repeats."""
+    return _meta([(name, "any_number") for name in dict.fromkeys(behaviors)], animals)
+
+
+def _meta(tags: Sequence[tuple[str, str]], animals: Sequence[str]) -> dict[str, Any]:
     return {
         "classes": [
             {"title": name, "shape": "rectangle", "color": _color(name), "geometry_config": {}, "hotkey": ""}
@@ -159,7 +196,8 @@ def _figure(result: VideoResult, box: FrameBox, animal: str) -> dict[str, Any]:
 
 def _read_tag(tag: dict[str, Any]) -> TaggedRange:
     span = tag.get("frameRange")
-    return TaggedRange(tag["name"], FrameRange(int(span[0]), int(span[1]) + 1) if span else None, tag.get("value"))
+    frames = FrameRange(int(span[0]), int(span[1]) + 1) if span else None
+    return TaggedRange(tag["name"], frames, tag.get("value"), tag.get("labelerLogin") or "", tag.get("key") or "")
 
 
 def _read_figures(frames: Sequence[dict[str, Any]], titles: dict[str, str]) -> Iterator[Figure]:
