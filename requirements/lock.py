@@ -27,7 +27,7 @@ def resolve(name: str, *constraints: str) -> list[str]:
 
 
 def main() -> None:
-    for name in ("dev", "app", "driver", "detector", "mvd"):
+    for name in ("dev", "app", "driver", "detector", "mvd", "training"):
         lines = resolve(name, *([] if name == "dev" else ["dev.txt"]))
         header = f"# Written by requirements/lock.py from {name}.in; change that file and run `make lock`.\n"
         (HERE / f"{name}.txt").write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
