@@ -106,6 +106,8 @@ KEYS: tuple[Key, ...] = (
     Key("MVD_MEMORY", (COMPOSE,), "", "memory that the MVD container may use"),
     Key("DRIVER_CPUS", (COMPOSE,), "", "cores that the driver's container may use"),
     Key("DRIVER_MEMORY", (COMPOSE,), "", "memory that the driver's container may use"),
+    Key("TRAINING_DIR", (COMPOSE,), "", "folder of data sets, clips, runs and new models. Empty: ./training-data"),
+    Key("TRAINING_SHM", (COMPOSE,), "", "shared memory for the loader's workers in training, as in 8g. Empty: 8gb"),
 )
 
 
