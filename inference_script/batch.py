@@ -172,7 +172,7 @@ def _one(batch: Batch, video: InputVideo, progress: Progress) -> VideoResult:
 def _analyse(batch: Batch, video: InputVideo, parts: PartFolder, progress: Progress) -> VideoResult:
     settings, meter = batch.settings, StageMeter()
     info = probe(video.path)
-    plan = plan_of(info, batch.models, settings.reference_compat, settings.max_gap_s)
+    plan = plan_of(info, batch.models, settings)
     try:
         with progress.video(video.name, info.num_frames, video.size, meter.snapshot) as reach:
             return analyse_video(video.name, plan, batch.models, parts, meter, reach)

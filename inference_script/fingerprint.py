@@ -68,6 +68,7 @@ def fingerprint(content: str, detector: DetectorSpec, classifier: ClassifierSpec
         "detector": _effective(detector),
         "classifier": _effective(classifier),
         "max_gap_s": settings.max_gap_s,
+        "detect_every": 1 if settings.reference_compat else settings.detect_every,
         "reference_compat": settings.reference_compat,
         "precision": settings.precision,
     }

@@ -14,6 +14,7 @@ from mousetal.meter import StageMeter
 from mousetal.parts import PartFolder
 from mousetal.pipeline import analyse, finish
 from mousetal.plan import Plan, WindowResult, resume_frame
+from mousetal.settings import DriverSettings
 from mousetal.types import VideoInfo, VideoResult
 from mousetal.video import decode
 
@@ -87,6 +88,13 @@ def _finished(name: str, results: list[WindowResult], plan: Plan) -> VideoResult
     return found
 
 
-def plan_of(info: VideoInfo, models: Models, reference_compat: bool, max_gap_s: float) -> Plan:
+def plan_of(info: VideoInfo, models: Models, settings: DriverSettings) -> Plan:
     """The plan for one video with these models."""
-    return Plan(info, models.detector, models.classifier, reference_compat=reference_compat, max_gap_s=max_gap_s)
+    return Plan(
+        info,
+        models.detector,
+        models.classifier,
+        reference_compat=settings.reference_compat,
+        max_gap_s=settings.max_gap_s,
+        detect_every=settings.detect_every,
+    )

@@ -27,7 +27,7 @@ def place(sightings: Sequence[Sighting], plan: Plan) -> tuple[BoxInt | None, tup
     if not boxes:
         return None, ("no_animal",)
     holds = {
-        "borrowed_box": any(box.source != "detected" for box in boxes),
+        "borrowed_box": any(one.is_borrowed for one in sightings),
         "missing_box": len(boxes) < len(sightings),
         "ignored_box": any(one.num_ignored for one in sightings),
     }

@@ -95,13 +95,14 @@ def _warnings(plan: Plan, missing: Sequence[FrameRange], sightings: Sequence[Sig
         warnings.append(
             f"variable frame rate ({float(info.fps):.2f} on average): times are exact, windows take frames by count"
         )
+    looks = sum(not sighting.detections.is_skipped for sighting in sightings)
     if sightings and all(sighting.box is None for sighting in sightings):
         outcome = "whole frames were classified" if plan.reference_compat else "nothing was scored"
-        warnings.append(f"no animal was found on any of {len(sightings)} frames; {outcome}")
+        warnings.append(f"no animal was found on any of {looks} frames; {outcome}")
     crowded = sum(sighting.num_ignored > 0 for sighting in sightings)
     if crowded and not plan.reference_compat:
         warnings.append(
-            f"boxes away from the animal's track were left out on {crowded} of {len(sightings)} frames: "
+            f"boxes away from the animal's track were left out on {crowded} of {looks} frames: "
             "is there more than one animal?"
         )
     return tuple(warnings)

@@ -10,10 +10,13 @@ batches ahead; an error raised inside its input must come out of its answers unc
 How the stages overlap: whoever pulls the classifier's input runs the crops, which pull the detector's answers; whoever
 pulls the detector's input resizes frames, which a thread of ours decodes ahead of time. Nothing else is scheduled.
 
+Where ``plan.key_spacing`` is above 1 the detector is asked about some frames only (`keyframes`); the flow is the same.
+
 Memory: sampled frames are held from when they are decoded until no window to come needs them. That is at most
 ``prefetch_frames`` + the batches under way in ``detect`` + the frames of ``max_gap_s`` + one window's frames + one
 detector batch + three between threads, however long the video is; and as many clips as are under way in ``classify``,
-plus one batch. Results without a score (nothing to classify) wait for the classifier's next answer and hold no pixels.
+plus one batch. Where the detector looks at some frames only a batch of its is one frame with those before it, up to
+``key_spacing``. Results without a score (nothing to classify) wait for the classifier's next answer and hold no pixels.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import numpy as np
 from mousetal.closing import Relay
 from mousetal.cropping import fill_missing, place
 from mousetal.geometry import crop_clip, resize_for_detector
+from mousetal.keyframes import KeyFrames
 from mousetal.meter import StageMeter
 from mousetal.outcome import finish
 from mousetal.plan import Plan, WindowResult, resume_frame
@@ -118,7 +122,9 @@ class _Analysis:
         gaps = [gap.end_frame for result in done for gap in result.missing]
         self._first_news = max([self._known_through + 1, *gaps])  # what was missing before is in `done`
         self._first_frame = resume_frame(done, plan)
+        self._sampled_frames = plan.windows.sampled_frames(self._total)
         self._frames = Relay(prefetch(self._sampled(frames), plan.prefetch_frames))
+        self._keys = self._key_frames() if plan.key_spacing > 1 else None
         self._ring = FrameRing()
         self._fresh: list[Detections] = []  # answers of the detector that no result holds yet
         self._gaps: deque[FrameRange] = deque()  # frames found missing that no result holds yet
@@ -128,7 +134,7 @@ class _Analysis:
     def _sampled(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The frames that windows take; what is missing between all of them is noted. Runs on the decoding thread."""
         is_sampled = np.zeros(self._total, np.bool_)
-        is_sampled[self._plan.windows.sampled_frames(self._total)] = True
+        is_sampled[self._sampled_frames] = True
         due = self._first_frame
         for frame in self._meter.timed("decode", frames):
             if frame.index > due:
@@ -140,25 +146,70 @@ class _Analysis:
         if due < self._total:
             self._gaps.append(FrameRange(due, self._total))
 
+    def _key_frames(self) -> KeyFrames:
+        plan = self._plan
+        threshold, last_known = plan.detector.score_threshold, self._known[-1] if self._known else None
+        return KeyFrames(plan.key_spacing, self._sampled_frames, plan.info.pts_seconds, threshold, last_known)
+
     def _detector_batches(self) -> Iterator[DetectorBatch]:
-        side = self._plan.detector.input_size
         for frames in batched(self._frames, self._plan.detector_batch):
             for frame in frames:
                 self._ring.add(frame)
-            with self._meter.busy("detect", 0):
-                images = np.stack([resize_for_detector(frame.rgb, side) for frame in frames])
-            sizes = tuple((frame.width, frame.height) for frame in frames)
-            yield DetectorBatch(tuple(frame.index for frame in frames), sizes, images)
+            yield self._detector_batch([frame.index for frame in frames])
+
+    def _key_batches(self, keys: KeyFrames) -> Iterator[DetectorBatch]:
+        """Frames to look at, one at a time: what lies between keys and must be seen first, else the next key."""
+        is_over = False
+        while True:
+            wanted = keys.wanted(1)
+            if not wanted and is_over:
+                if not keys.wait():
+                    return
+                continue
+            if not wanted:
+                frame = next(self._frames, None)
+                if frame is None:
+                    is_over = True
+                    wanted = keys.end()
+                else:
+                    self._ring.add(frame)
+                    wanted = [frame.index] if keys.add(frame.index) else []
+            if wanted:
+                yield self._detector_batch(wanted)
+
+    def _detector_batch(self, indices: list[int]) -> DetectorBatch:
+        """Frames that the ring holds, resized."""
+        side = self._plan.detector.input_size
+        with self._meter.busy("detect", 0):
+            pictures = [image for index in indices if (image := self._ring.get(index)) is not None]
+            images = np.stack([resize_for_detector(image, side) for image in pictures])
+        sizes = tuple((image.shape[1], image.shape[0]) for image in pictures)
+        return DetectorBatch(tuple(indices), sizes, images)
+
+    def _answers(self) -> Iterator[list[Detections]]:
+        """What the detector says of the frames to come, in their order, skipped ones among them."""
+        if self._keys is None:
+            yield from self._meter.answered("detect", self._detect, self._detector_batches())
+            return
+        for answer in self._meter.answered("detect", self._detect, self._key_batches(self._keys)):
+            for found in answer:
+                self._keys.answer(found)
+            while stretch := self._keys.settled():
+                yield stretch
 
     def _detections(self) -> Iterator[Detections]:
         """Frame by frame what the detector says, beginning with what it said in the run that is resumed."""
         for found in self._known:
             self._heard_through = found.frame_index
             yield found
-        for answer in self._meter.answered("detect", self._detect, self._detector_batches()):
+        for answer in self._answers():
+            if self._keys is not None:  # a stretch is kept as a whole, so that a resumed run goes on at a key
+                self._fresh += answer
+                self._heard_through = answer[-1].frame_index
             for found in answer:
-                self._fresh.append(found)
-                self._heard_through = found.frame_index
+                if self._keys is None:
+                    self._fresh.append(found)
+                    self._heard_through = found.frame_index
                 yield found
         self._heard_through = self._total
 
@@ -244,6 +295,8 @@ class _Analysis:
         finally:
             # From the source on, so that whoever is pulling at this moment finds the end of its input.
             self._frames.close()
+            if self._keys is not None:
+                self._keys.close()
             clips.close()
             answers.close()
 

@@ -9,13 +9,17 @@ from itertools import islice
 from mousetal.types import ClassifierSpec, Detections, DetectorSpec, FrameRange, VideoInfo, WindowScore
 from mousetal.windows import WindowPlan
 
+AUTO_SPACING_S = 0.4  # between looks: about a window, in which a mouse at a walk covers half of its length
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All that decides the results for one video, and how much is under way at once.
 
     ``detector.score_threshold`` is the threshold in force: boxes below it do not count, whatever the detector returns.
-    A frame without a box borrows one from frames at most ``max_gap_s`` seconds away. The last three count items.
+    A frame without a box borrows one from frames at most ``max_gap_s`` seconds away. The detector looks at every
+    ``detect_every``-th sampled frame, and at those between where they are needed (`keyframes`); 1: at all; 0: as rarely
+    as is safe, see `key_spacing`. The last three count items.
     """
 
     info: VideoInfo
@@ -23,6 +27,7 @@ class Plan:
     classifier: ClassifierSpec
     reference_compat: bool = False
     max_gap_s: float = 0.5
+    detect_every: int = 1
     detector_batch: int = 4
     classifier_batch: int = 4
     prefetch_frames: int = 8
@@ -30,6 +35,18 @@ class Plan:
     @property
     def windows(self) -> WindowPlan:
         return WindowPlan.for_video(self.classifier, self.info.fps, self.reference_compat)
+
+    @property
+    def key_spacing(self) -> int:
+        """How many sampled frames apart the detector looks in any case.
+
+        Never so far that a frame between two boxes could not borrow from both. The reference's way is to look at all.
+        """
+        if self.reference_compat:
+            return 1
+        sampled_fps = self.info.fps / self.windows.step
+        most = max(1, int(self.max_gap_s * sampled_fps))
+        return min(self.detect_every or max(1, int(AUTO_SPACING_S * sampled_fps)), most)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -66,6 +66,13 @@ KEYS: tuple[Key, ...] = (
     Key("DETECTION_THRESHOLD", (DRIVER,), "", "least detector score of a box, 0 to 1. Empty: the model's own"),
     Key("MAX_GAP_S", (DRIVER,), "0.5", "seconds for which a frame without a box borrows one from its neighbours"),
     Key(
+        "DETECT_EVERY",
+        (DRIVER,),
+        "1",
+        "the detector looks at every n-th sampled frame, and at those between where the animal's way is not plain. "
+        "1: at all; auto: as rarely as is safe",
+    ),
+    Key(
         "REFERENCE_COMPAT",
         (DRIVER,),
         "0",

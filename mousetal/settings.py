@@ -52,6 +52,7 @@ class DriverSettings:
     class_names: tuple[str, ...] | None
     detection_threshold: float | None
     max_gap_s: float
+    detect_every: int
     reference_compat: bool
     device: str
     precision: str
@@ -117,6 +118,7 @@ def read_driver(arguments: argparse.Namespace, environ: Mapping[str, str] | None
         class_names=values["CLASS_NAMES"].names() or None,
         detection_threshold=_optional_share(values["DETECTION_THRESHOLD"]),
         max_gap_s=values["MAX_GAP_S"].number(0, 3600),
+        detect_every=values["DETECT_EVERY"].whole_or_auto(1, 1000),
         reference_compat=values["REFERENCE_COMPAT"].switch(),
         device=values["DEVICE"].device(),
         precision=values["PRECISION"].choice(),

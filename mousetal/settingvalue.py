@@ -57,6 +57,15 @@ class Value:
             raise self.wrong("a whole number")
         return int(number)
 
+    def whole_or_auto(self, low: int, high: int) -> int:
+        """A whole number from ``low`` to ``high``, or 0 for "auto"."""
+        if self.text.lower() == "auto":
+            return 0
+        try:
+            return self.whole(low, high)
+        except SettingsError:
+            raise self.wrong(f"auto or a whole number from {low} to {high}") from None
+
     def switch(self) -> bool:
         """On or off."""
         word = self.text.lower()

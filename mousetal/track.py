@@ -41,6 +41,13 @@ class Sighting:
     def frame_index(self) -> int:
         return self.detections.frame_index
 
+    @property
+    def is_borrowed(self) -> bool:
+        """Whether the box is a neighbour's for want of one here. One interpolated on purpose is none of these."""
+        if self.box is None or self.box.source == "detected":
+            return False
+        return self.box.source == "held" or not self.detections.is_skipped
+
 
 def follow(
     detections: Iterable[Detections], pts_seconds: Float64Array, max_gap_s: float, score_threshold: float
@@ -64,6 +71,9 @@ def keep_one(
     seen: FrameBox | None = None  # the last box of the track
     rival_since: float | None = None
     for found in detections:
+        if found.is_skipped:
+            yield Sighting(found, None, 0)
+            continue
         now = float(pts_seconds[found.frame_index])
         candidates = _candidates(found, score_threshold)
         best = max(candidates, key=lambda box: box.score, default=None)

@@ -14,7 +14,7 @@ Classes that hold an array have no ``==``: compare them field by field.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -100,13 +100,15 @@ class Detections:
     """All boxes the detector kept on one frame, best first.
 
     ``boxes_xyxy`` is float32 (n, 4) in pixels of the source frame, ``scores`` float32 (n,) in 0..1,
-    ``labels`` int64 (n,) indexing the detector's class list.
+    ``labels`` int64 (n,) indexing the detector's class list. ``is_skipped`` says that nobody looked: no boxes then mean
+    nothing.
     """
 
     frame_index: int
     boxes_xyxy: Float32Array
     scores: Float32Array
     labels: Int64Array
+    is_skipped: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.scores)
@@ -122,6 +124,11 @@ class Detections:
     @classmethod
     def empty(cls, frame_index: int) -> Detections:
         return cls(frame_index, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+    @classmethod
+    def skipped(cls, frame_index: int) -> Detections:
+        """Of a frame that the detector was not asked about."""
+        return replace(cls.empty(frame_index), is_skipped=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -81,10 +81,10 @@ class Detector:
                 "Its weights are broken or too large for the precision: try PRECISION=fp32."
             )
         kept = (scores >= threshold).sum(dim=1).tolist()  # scores fall along a row, so the kept ones come first
-        arrays = [tensor.cpu().numpy() for tensor in (boxes, scores, labels)]
+        box_rows, score_rows, label_rows = (tensor.cpu().numpy() for tensor in (boxes, scores, labels))
         return [
-            Detections(frame, *(array[i, : kept[i]].copy() for array in arrays))
-            for i, frame in enumerate(batch.frame_indices)
+            Detections(frame, box_rows[i, :n].copy(), score_rows[i, :n].copy(), label_rows[i, :n].copy())
+            for i, (frame, n) in enumerate(zip(batch.frame_indices, kept, strict=True))
         ]
 
     @torch.inference_mode()

@@ -216,14 +216,15 @@ SCENES: dict[str, tuple[Callable[[int], list[ScoredBox]], set[int]]] = {
     "lost for long": (lambda index: [MOUSE] if index < 9 or index > 43 else [], set()),
     "damaged": (lambda index: [MOUSE] if index % 6 else [], {0, 13, 14, 15, 22, 23, 40, 41, 42, 43, 44, 59}),
     "broken off": (lambda index: [MOUSE], set(range(33, 61))),
+    "on the move": (lambda index: [(10 + index // 2, 9, 20 + index // 2 + index % 3, 19, 0.8)], {30, 31, 32}),
 }
 
 
-@pytest.mark.parametrize("reference_compat", [False, True])
+@pytest.mark.parametrize("changes", [{}, {"reference_compat": True}, {"detect_every": 3}, {"detect_every": 7}])
 @pytest.mark.parametrize("scene", SCENES)
-def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(scene: str, reference_compat: bool) -> None:
+def test_a_resumed_run_gives_what_an_uninterrupted_one_gives(scene: str, changes: dict[str, Any]) -> None:
     see, missing = SCENES[scene]
-    plan = plan_for(61, reference_compat=reference_compat)
+    plan = plan_for(61, **changes)
     whole = run(plan, see, missing)
     for kept in range(len(whole) + 1):
         done = tuple(whole[:kept])

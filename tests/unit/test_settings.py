@@ -88,6 +88,12 @@ def test_the_name_of_a_mounted_input_can_be_given(here: Path) -> None:
     assert driver(INPUT_NAME="./some videos/Maus ä 1.mp4").input_name == "Maus ä 1.mp4"
 
 
+def test_how_often_to_look_may_be_left_to_the_program(here: Path) -> None:
+    assert driver().detect_every == 1
+    assert driver(DETECT_EVERY="Auto").detect_every == 0
+    assert driver("--detect-every", "4").detect_every == 4
+
+
 @pytest.mark.parametrize("value", ["1", "true", "YES", "on"])
 def test_a_switch_is_turned_on_by_words_or_its_bare_flag(here: Path, value: str) -> None:
     assert driver(REFERENCE_COMPAT=value).reference_compat
@@ -106,6 +112,8 @@ def test_a_switch_is_turned_on_by_words_or_its_bare_flag(here: Path, value: str)
         ("DETECTION_THRESHOLD", "40", "a number from 0 to 1"),
         ("DETECTION_THRESHOLD", "nan", "a number from 0 to 1"),
         ("MAX_GAP_S", "half", "a number from 0 to 3600"),
+        ("DETECT_EVERY", "often", "auto or a whole number from 1 to 1000"),
+        ("DETECT_EVERY", "0", "auto or a whole number from 1 to 1000"),
         ("THREADS", "1.5", "a whole number"),
         ("REFERENCE_COMPAT", "maybe", "0 or 1"),
         ("LOG_LEVEL", "loud", "one of DEBUG, INFO, WARNING, ERROR"),
