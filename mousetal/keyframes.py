@@ -26,7 +26,7 @@ import numpy as np
 from mousetal.geometry import interpolate
 from mousetal.types import Detections, Float64Array, Int64Array
 
-MAX_ERROR = 0.1  # of the longer side of the box, on each edge
+MAX_ERROR = 0.04  # of the longer side of the box, on each edge
 
 
 @dataclass

@@ -9,7 +9,7 @@ from itertools import islice
 from mousetal.types import ClassifierSpec, Detections, DetectorSpec, FrameRange, VideoInfo, WindowScore
 from mousetal.windows import WindowPlan
 
-AUTO_SPACING_S = 0.4  # between looks: about a window, in which a mouse at a walk covers half of its length
+AUTO_SPACING_S = 0.2  # between looks; at 0.3 and more single classes changed in trials (CONTRIBUTING)
 
 
 @dataclass(frozen=True, slots=True)

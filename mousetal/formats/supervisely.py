@@ -88,19 +88,23 @@ def read_annotation(path: Path) -> Annotation:
 
 def annotation_document(result: VideoResult) -> dict[str, Any]:
     """One video's bouts and boxes as an annotation. The keys come from the content, so a second run gives the same."""
-    video, animal = result.video, _key(result.video, "object")
+    video, info = result.video, result.info
+    boxes = [box for box in result.boxes if box.frame_index < info.num_frames]
     return {
-        "size": {"height": result.info.height, "width": result.info.width},
-        "description": "",
-        "key": _key(video, "video"),
+        **empty_annotation(video, info.width, info.height, info.num_frames),
         "tags": [tag for number, bout in enumerate(result.bouts) for tag in _bout_tags(video, number, bout)],
-        "objects": [{"key": animal, "classTitle": animal_class(result), "tags": []}] if result.boxes else [],
+        **boxes_document(video, boxes, info.width, info.height, animal_class(result)),
+    }
+
+
+def boxes_document(video: str, boxes: Sequence[FrameBox], width: int, height: int, title: str) -> dict[str, Any]:
+    """The parts of an annotation that hold the animal's boxes: one object, of class ``title``, on many frames."""
+    animal = _key(video, "object")
+    return {
+        "objects": [{"key": animal, "classTitle": title, "tags": []}] if boxes else [],
         "frames": [
-            {"index": box.frame_index, "figures": [_figure(result, box, animal)]}
-            for box in result.boxes
-            if box.frame_index < result.info.num_frames
+            {"index": box.frame_index, "figures": [_figure(video, box, width, height, animal)]} for box in boxes
         ],
-        "framesCount": result.info.num_frames,
     }
 
 
@@ -181,13 +185,13 @@ def _bout_tags(video: str, number: int, bout: Bout) -> list[dict[str, Any]]:
     ]
 
 
-def _figure(result: VideoResult, box: FrameBox, animal: str) -> dict[str, Any]:
+def _figure(video: str, box: FrameBox, width: int, height: int, animal: str) -> dict[str, Any]:
     """A rectangle inside the picture, corners counted in, as the platform has it."""
     x1, y1, x2, y2 = (round(side) for side in box.box_xyxy)
-    right, bottom = result.info.width - 1, result.info.height - 1
+    right, bottom = width - 1, height - 1
     corners = [[min(max(x1, 0), right), min(max(y1, 0), bottom)], [min(max(x2, 0), right), min(max(y2, 0), bottom)]]
     return {
-        "key": _key(result.video, f"figure {box.frame_index}"),
+        "key": _key(video, f"figure {box.frame_index}"),
         "objectKey": animal,
         "geometryType": "rectangle",
         "geometry": {"points": {"exterior": corners, "interior": []}},

@@ -174,8 +174,8 @@ def test_the_answer_of_a_frame_without_boxes_is_no_skipped_frame() -> None:
 def test_looks_are_close_enough_for_what_lies_between_to_be_interpolated() -> None:
     plan = plan_for(50, every=0)
     plan = replace(plan, info=replace(plan.info, fps=Fraction(30)), max_gap_s=0.5)
-    assert plan.key_spacing == 6, "0.4 s at 15 sampled frames per second"
-    assert replace(plan, max_gap_s=0.2).key_spacing == 3
+    assert plan.key_spacing == 3, "0.2 s at 15 sampled frames per second"
+    assert replace(plan, max_gap_s=0.1).key_spacing == 1
     assert replace(plan, detect_every=50).key_spacing == 7
     assert replace(plan, max_gap_s=0.0).key_spacing == 1
     assert replace(plan, reference_compat=True).key_spacing == 1
