@@ -47,6 +47,7 @@ class VideoEntry:
     ("copied", "linked": a hard link, "referenced": a symbolic link). ``subject`` names the animal and may be empty, as
     may ``group``, ``phase`` and ``session``. ``split`` is one of SPLITS, empty while undecided.
 
+    ``provenance`` tells by a tag's key where the label was read, ``boxes_by`` what found the stored boxes.
     ``scored`` are the frames that a person looked at, None for all; frames outside count neither as behaviour nor as
     background. ``behaviors`` are those the person looked for, None for all of the data set's.
     """
@@ -68,6 +69,7 @@ class VideoEntry:
     scored: tuple[FrameRange, ...] | None = None
     behaviors: tuple[str, ...] | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
+    boxes_by: str = ""
 
     @property
     def scored_ranges(self) -> tuple[FrameRange, ...]:

@@ -87,20 +87,34 @@ def folder_name(behavior: str) -> str:
     return behavior.replace("/", "-").replace(" ", "_")
 
 
+def encode(frame_rgb: UInt8Array, quality: int) -> bytes:
+    """One frame as a JPEG of this quality (0 to 100), its colour at full resolution (4:4:4)."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality,
+               cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]  # fmt: skip
+    return cv2.imencode(".jpg", frame_rgb[..., ::-1], options)[1].tobytes()
+
+
+def decode(picture: bytes) -> UInt8Array | None:
+    """What `encode` was given, about: uint8 (height, width, 3), RGB; None when it is damaged."""
+    found = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR) if picture else None
+    return None if found is None else found[..., ::-1]
+
+
 def write_frames(
     path: Path, frames: Sequence[UInt8Array], fps: Fraction, quality: int
 ) -> tuple[Int64Array, Int64Array]:
-    """Write RGB frames (height, width, 3), all of one size, as a motion JPEG; gives offsets and sizes of the pictures.
+    """Write RGB frames (height, width, 3) of one size as a motion JPEG; gives offsets and sizes of its pictures."""
+    return write_pictures(path, [encode(frame, quality) for frame in frames], frames[0].shape[:2], fps)
 
-    ``quality`` is JPEG's, 0 to 100. Colour is kept at full resolution (4:4:4).
-    """
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality,
-               cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]  # fmt: skip
-    pictures = [cv2.imencode(".jpg", frame[..., ::-1], options)[1].tobytes() for frame in frames]
+
+def write_pictures(
+    path: Path, pictures: Sequence[bytes], shape: tuple[int, ...], fps: Fraction
+) -> tuple[Int64Array, Int64Array]:
+    """Write JPEGs of one ``shape`` (height, width) as a motion JPEG; gives where each lies, and its size in bytes."""
     file = io.BytesIO()
     with av.open(file, "w", format="avi") as container:
         stream = container.add_stream("mjpeg", rate=fps)
-        stream.height, stream.width = frames[0].shape[:2]
+        stream.height, stream.width = shape
         stream.pix_fmt = "yuvj444p"
         for number, picture in enumerate(pictures):
             packet = av.Packet(picture)
@@ -125,19 +139,18 @@ def read_frames(clip: Clip, indices: Sequence[int]) -> UInt8Array:
         with clip.path.open("rb") as file:
             for index in sorted(set(indices)):
                 file.seek(int(clip.offsets[index]))
-                content = np.frombuffer(file.read(int(clip.sizes[index])), np.uint8)
-                picture = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
+                picture = decode(file.read(int(clip.sizes[index])))
                 if picture is None:
                     raise VideoError(f"{clip.path}: frame {index} is damaged. Run training.preprocess again.")
-                decoded[index] = picture[..., ::-1]
+                decoded[index] = picture
     except OSError as error:
         raise VideoError(f"{clip.path}: cannot be read ({error.strerror}). Run training.preprocess again.") from error
     return np.stack([decoded[index] for index in indices])
 
 
-def write_table(table: ClipTable) -> None:
-    """Write clips.npz and clips.csv; the csv last, it says that all is there."""
-    clips = table.clips
+def write_table(table: ClipTable, at: Path | None = None) -> None:
+    """Write clips.npz and clips.csv into the clips' folder (or ``at``); the csv last, it says that all is there."""
+    clips, at = table.clips, at or table.folder
 
     def joined(name: str, empty: tuple[int, ...], kind: type) -> np.ndarray[Any, Any]:
         return np.concatenate([getattr(clip, name) for clip in clips]) if clips else np.zeros(empty, kind)
@@ -156,14 +169,14 @@ def write_table(table: ClipTable) -> None:
          str(clip.fps), round(clip.weight, 6)]
         for clip in clips
     ]  # fmt: skip
-    atomic.write_arrays(table.folder / ARRAYS_NAME, arrays)
-    atomic.write_text(table.folder / TABLE_NAME, table_text(COLUMNS, rows))
+    atomic.write_arrays(at / ARRAYS_NAME, arrays)
+    atomic.write_text(at / TABLE_NAME, table_text(COLUMNS, rows))
 
 
-def read_table(folder: Path) -> ClipTable:
-    """The clips in ``folder``; raises RecordError when the table is missing or does not fit its arrays."""
-    path = folder / TABLE_NAME
-    arrays = atomic.read_arrays(folder / ARRAYS_NAME)
+def read_table(folder: Path, at: Path | None = None) -> ClipTable:
+    """The clips in ``folder`` (by the table in ``at``); raises RecordError when the table does not fit its arrays."""
+    path = (at or folder) / TABLE_NAME
+    arrays = atomic.read_arrays((at or folder) / ARRAYS_NAME)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

@@ -1,0 +1,318 @@
+"""From a labelled data set to training clips: exact in place and label, and only what changed is done again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mousetal import dataset as datasets
+from mousetal import video
+from mousetal.dataset import Dataset
+from mousetal.geometry import crop_clip, square, union
+from mousetal.types import Detections, DetectorBatch, DetectorSpec, FrameBox, FrameRange, Label
+from tests.fixtures.datasets import add_film, psnr, small_dataset, true_box
+from training import boxes as boxing
+from training import preprocess
+from training.clipping import Shape
+from training.clips import UNSCORED, Clip, read_frames, read_table
+from training.cutting import CutRules, frame_labels, plan_cuts
+from training.preprocess import Knobs
+from training.synthetic import BEHAVIORS, Film
+
+GROOM, TWITCH = BEHAVIORS
+KNOBS = Knobs(cut=CutRules(clip_s=1.2, least_idle=2, window_s=0.4, guard_s=0.1), shape=Shape(input_size=32))
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Path]:
+    """A data set of three films and its clips; tests that change it copy it first."""
+    folder = tmp_path_factory.mktemp("preprocess")
+    small_dataset(folder / "dataset")
+    preprocess.preprocess(folder / "dataset", folder / "clips", None, KNOBS)
+    return datasets.read(folder / "dataset"), folder / "clips"
+
+
+@pytest.fixture
+def copied(made: tuple[Dataset, Path], tmp_path: Path) -> tuple[Dataset, Path]:
+    shutil.copytree(made[0].root, tmp_path / "dataset")
+    shutil.copytree(made[1], tmp_path / "clips")
+    return datasets.read(tmp_path / "dataset"), tmp_path / "clips"
+
+
+def entry_of(dataset: Dataset, clip: Clip) -> datasets.VideoEntry:
+    return next(entry for entry in dataset.videos if entry.path == clip.video)
+
+
+# What is in a clip
+
+
+def test_every_bout_of_a_training_video_is_in_a_clip_whole_and_in_its_place(made: tuple[Dataset, Path]) -> None:
+    dataset, folder = made
+    clips = read_table(folder).clips
+    assert clips
+    for entry in dataset.videos:
+        for label in datasets.read_labels(dataset, entry) if entry.split != "test" else ():
+            covered = np.zeros(entry.num_frames, bool)
+            for clip in clips:
+                if clip.video == entry.path and clip.behavior == label.behavior:
+                    inside = np.flatnonzero(clip.frame_labels == dataset.classes.index(label.behavior))
+                    covered[clip.frames.start_frame + inside] = True
+            assert covered[label.frames.start_frame : label.frames.end_frame].all()
+
+
+def test_labels_of_a_clip_are_those_of_its_source_frames(made: tuple[Dataset, Path]) -> None:
+    dataset, folder = made
+    for clip in read_table(folder).clips:
+        entry = entry_of(dataset, clip)
+        classes = frame_labels(dataset, entry, datasets.read_labels(dataset, entry))
+        np.testing.assert_array_equal(clip.frame_labels, classes[clip.frames.start_frame : clip.frames.end_frame])
+
+
+def test_a_window_cut_from_a_clip_is_the_one_cut_from_the_video(made: tuple[Dataset, Path]) -> None:
+    """Crop and resize by the same functions give nearly the same pixels by way of the clip as directly."""
+    dataset, folder = made
+    clip = next(clip for clip in read_table(folder).clips if clip.behavior == GROOM)
+    path = dataset.video_path(entry_of(dataset, clip))
+    source = [frame.rgb for frame in video.decode(video.probe(path))]
+    boxes = {box.frame_index: box.box_xyxy for box in datasets.read_stored_boxes(dataset, entry_of(dataset, clip))}
+    window = range(2, 10, 2)
+    numbers = [clip.frames.start_frame + place for place in window]
+    direct = crop_clip([source[n] for n in numbers], square(union([boxes[n] for n in numbers]), 0.05), 32)
+    crop = square(union(clip.boxes_xyxy[list(window)]), 0.05)
+    size = read_frames(clip, [0]).shape[1]
+    assert min(crop) >= 0, "the clip holds the network's square"
+    assert max(crop) <= size
+    assert psnr(crop_clip(list(read_frames(clip, window)), crop, 32), direct) > 30
+
+
+def test_test_videos_stay_whole(made: tuple[Dataset, Path]) -> None:
+    dataset, folder = made
+    (test,) = dataset.in_split("test")
+    assert test.path not in {clip.video for clip in read_table(folder).clips}
+    assert {clip.split for clip in read_table(folder).clips} == {"train", "validation"}
+
+
+def test_the_weights_of_a_class_add_up_to_one_on_each_side(made: tuple[Dataset, Path]) -> None:
+    clips = read_table(made[1]).clips
+    for side in ("train", "validation"):
+        for behavior in {clip.behavior for clip in clips}:
+            weights = [clip.weight for clip in clips if clip.split == side and clip.behavior == behavior]
+            assert not weights or sum(weights) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_loss_of_storing_is_measured(made: tuple[Dataset, Path]) -> None:
+    report = preprocess.atomic.read_json(made[1] / preprocess.REPORT_NAME)
+    assert report["stored"]["psnr_db"] > 35
+    assert report["stored"]["bytes_per_second"] > 0
+
+
+# Which clips
+
+ENTRY = datasets.VideoEntry("a/video/b.mp4", "0" * 64, 1000, Fraction(25), 64, 48, 40.0)
+
+
+def cuts_of(labels: list[Label], num_frames: int = 1000, **changes: object) -> list[tuple[str, int, int]]:
+    dataset = Dataset(Path(), BEHAVIORS)
+    entry = replace(ENTRY, num_frames=num_frames, **changes)
+    found = plan_cuts(dataset, entry, labels, np.zeros(num_frames), CutRules(), np.random.default_rng(0))
+    return [(cut.behavior, cut.frames.start_frame, cut.frames.end_frame) for cut in found]
+
+
+@given(st.lists(st.tuples(st.integers(0, 990), st.integers(1, 400)), max_size=5), st.integers(20, 1000))
+def test_clips_stay_inside_the_video_and_hold_their_bouts(spans: list[tuple[int, int]], total: int) -> None:
+    labels = [Label(GROOM, FrameRange(start, min(total, start + length))) for start, length in spans if start < total]
+    cuts = cuts_of(labels, total)
+    assert all(0 <= start < end <= total for _, start, end in cuts)
+    busy = {frame for one in labels for frame in range(one.frames.start_frame, one.frames.end_frame)}
+    covered = {frame for behavior, start, end in cuts if behavior == GROOM for frame in range(start, end)}
+    assert busy <= covered
+    for behavior, start, end in cuts:
+        if behavior == "idle":
+            assert not busy & set(range(start, end))
+
+
+def test_a_twitch_lies_in_the_middle_of_its_clip() -> None:
+    (clip,) = [cut for cut in cuts_of([Label(TWITCH, FrameRange(500, 505))]) if cut[0] == TWITCH]
+    assert clip == (TWITCH, 471, 534)
+
+
+def test_a_long_bout_is_cut_into_pieces_of_at_most_five_seconds() -> None:
+    pieces = [cut for cut in cuts_of([Label(GROOM, FrameRange(100, 500))]) if cut[0] == GROOM]
+    assert len(pieces) == 4
+
+
+def test_idle_comes_from_all_over_the_video() -> None:
+    idle = [start for behavior, start, _ in cuts_of([Label(GROOM, FrameRange(480, 520))]) if behavior == "idle"]
+    assert min(idle) < 250 < 750 < max(idle)
+    assert len(cuts_of([])) >= 4, "a video without any bout gives idle clips, too"
+
+
+def test_hard_idle_is_where_the_animal_moves() -> None:
+    interest = np.zeros(1000)
+    interest[700] = 1.0
+    dataset, rng = Dataset(Path(), BEHAVIORS), np.random.default_rng(0)
+    cuts = plan_cuts(dataset, replace(ENTRY, num_frames=1000), [], interest, CutRules(), rng)
+    assert any(cut.frames.start_frame <= 700 < cut.frames.end_frame for cut in cuts)
+
+
+def test_frames_that_nobody_looked_at_are_not_scored() -> None:
+    dataset = Dataset(Path(), BEHAVIORS)
+    labels = [Label(GROOM, FrameRange(10, 30))]
+    classes = frame_labels(dataset, replace(ENTRY, num_frames=40, scored=(FrameRange(0, 20),)), labels)
+    assert classes.tolist() == [0] * 10 + [1] * 10 + [UNSCORED] * 20
+    classes = frame_labels(dataset, replace(ENTRY, num_frames=40, behaviors=(GROOM,)), labels)
+    assert classes.tolist() == [UNSCORED] * 10 + [1] * 20 + [UNSCORED] * 10, (
+        "a twitch may be where nobody looked for it"
+    )
+
+
+# Boxes
+
+
+class Watcher:
+    """A detector that knows the truth and counts how often it is asked."""
+
+    spec = DetectorSpec("watcher", "ab" * 32, ("mouse",), 64, 0.4)
+
+    def __init__(self, film: Film) -> None:
+        self.film, self.asked = film, 0
+
+    def predict(self, batch: DetectorBatch) -> list[Detections]:
+        self.asked += 1
+        box = np.array([true_box(self.film, batch.frame_indices[0]).box_xyxy], np.float32)
+        return [Detections(batch.frame_indices[0], box, np.array([0.9], np.float32), np.zeros(1, np.int64))]
+
+
+def test_boxes_are_found_for_every_frame_by_looking_at_some(made: tuple[Dataset, Path]) -> None:
+    dataset, _ = made
+    watcher = Watcher(Film(50_000, 4.0, size=(160, 120), fps=25))
+    info = video.probe(dataset.video_path(dataset.videos[0]))
+    found = boxing.find_boxes(info, watcher)
+    assert [box.frame_index for box in found] == list(range(info.num_frames))
+    assert watcher.asked < 0.8 * info.num_frames
+    errors = [
+        np.abs(np.subtract(box.box_xyxy, true_box(watcher.film, box.frame_index).box_xyxy)).max() for box in found
+    ]
+    assert np.mean(errors) < 1.5
+
+
+def test_boxes_of_every_nth_frame_become_boxes_of_all_and_gaps_stay() -> None:
+    known = tuple(FrameBox(n, (n, 0.0, n + 10.0, 10.0), 1.0, "detected") for n in (0, 5, 10, 60, 65))
+    table = boxing.per_frame(known, 80)
+    assert table[7].tolist() == [7, 0, 17, 10]
+    assert np.isnan(table[30]).all()
+    assert np.isnan(table[70]).all()
+
+
+# Doing again only what changed
+
+
+def run(dataset: Dataset, folder: Path, knobs: Knobs = KNOBS) -> preprocess.Report:
+    return preprocess.preprocess(dataset.root, folder, None, knobs)[1]
+
+
+def table_text(folder: Path) -> str:
+    return (folder / "clips.csv").read_text()
+
+
+def test_nothing_changed_nothing_is_done(copied: tuple[Dataset, Path]) -> None:
+    dataset, folder = copied
+    before = table_text(folder)
+    report = run(dataset, folder)
+    assert (len(report.reused), report.done, report.removed) == (2, [], [])
+    assert table_text(folder) == before
+
+
+def test_a_new_label_costs_its_own_video_only(copied: tuple[Dataset, Path]) -> None:
+    dataset, folder = copied
+    entry = dataset.in_split("train")[0]
+    labels = datasets.read_labels(dataset, entry)
+    datasets.write_labels(dataset, entry, (*labels, Label(TWITCH, FrameRange(0, 3))))
+    report = run(dataset, folder)
+    assert report.done == [entry.path]
+    assert len(report.reused) == 1
+    assert any(clip.behavior == TWITCH and clip.frames.start_frame == 0 for clip in read_table(folder).clips)
+    files = set(folder.glob("*/*.avi"))
+    assert files == {clip.path for clip in read_table(folder).clips}, "nothing old is left behind"
+
+
+def test_other_settings_do_everything_again_and_a_video_that_left_takes_its_clips_along(
+    copied: tuple[Dataset, Path],
+) -> None:
+    dataset, folder = copied
+    gone = dataset.in_split("train")[0]
+    datasets.write(replace(dataset, videos=tuple(one for one in dataset.videos if one != gone)))
+    report = run(dataset, folder, replace(KNOBS, shape=Shape(input_size=32, quality=80)))
+    assert report.removed == [gone.path]
+    assert len(report.done) == 1
+    assert {clip.video for clip in read_table(folder).clips} == set(report.done)
+
+
+def test_a_clip_that_was_deleted_is_made_again(copied: tuple[Dataset, Path]) -> None:
+    dataset, folder = copied
+    clip = read_table(folder).clips[0]
+    clip.path.unlink()
+    assert run(dataset, folder).done == [clip.video]
+    assert clip.path.exists()
+
+
+def test_a_broken_video_costs_only_itself(copied: tuple[Dataset, Path], capsys: Capture) -> None:
+    dataset, folder = copied
+    shutil.rmtree(folder)
+    broken = dataset.in_split("train")[0]
+    dataset.video_path(broken).write_bytes(b"no video")
+    config = dataset.root / "p.toml"
+    config.write_text("[cut]\nclip_s = 1.2\nleast_idle = 2\nwindow_s = 0.4\nguard_s = 0.1\n[shape]\ninput_size = 32\n")
+    arguments = ["--dataset", str(dataset.root), "--clips", str(folder), "--config", str(config)]
+    assert preprocess.main(arguments) == 1
+    assert f"failed {broken.path}" in capsys.readouterr().out
+    assert broken.path not in {clip.video for clip in read_table(folder).clips}
+    assert read_table(folder).clips
+
+
+def test_videos_without_boxes_need_a_detector(tmp_path: Path, capsys: Capture) -> None:
+    dataset = add_film(Dataset(tmp_path / "dataset", BEHAVIORS), "m1", 50_000, seconds=1.0)
+    dataset.boxes_path(dataset.videos[0]).unlink()
+    assert preprocess.main(["--dataset", str(dataset.root), "--clips", str(tmp_path / "clips")]) == 1
+    said = capsys.readouterr()
+    assert "no boxes are stored. Give --detector" in said.out
+    assert "one animal only" in said.out
+    assert "no clip came of it" in said.err
+
+
+def test_unknown_settings_are_named(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "p.toml").write_text("[cut]\nclip_seconds = 3\n")
+    assert preprocess.main(["--config", str(tmp_path / "p.toml")]) == 2
+    assert "clip_seconds" in capsys.readouterr().err
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_clips(copied: tuple[Dataset, Path], root: Path) -> None:
+    dataset, folder = copied
+    whole = table_text(folder)
+    shutil.rmtree(folder)
+    config = dataset.root / "p.toml"
+    config.write_text("[cut]\nclip_s = 1.2\nleast_idle = 2\nwindow_s = 0.4\nguard_s = 0.1\n[shape]\ninput_size = 32\n")
+    command = [sys.executable, "-m", "training.preprocess", "--dataset", str(dataset.root), "--clips", str(folder),
+               "--config", str(config)]  # fmt: skip
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not list(folder.glob("*/*.avi")) and process.poll() is None:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (folder / "clips.csv").exists()
+    report = run(dataset, folder)
+    assert len(report.done) + len(report.reused) == 2
+    assert table_text(folder) == whole
+    assert set(folder.glob("*/*.avi")) == {clip.path for clip in read_table(folder).clips}

@@ -1,0 +1,99 @@
+"""Train, validation and test: whole animals, every behaviour on every side, and leaks found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mousetal.dataset import VideoEntry
+from training.splits import MOST_TEST_VIDEOS, assign, leaks
+
+
+def entry(name: str, subject: str = "", **more: str) -> VideoEntry:
+    return VideoEntry(f"a/video/{name}.mp4", name * 8, 100, Fraction(25), 64, 48, 4.0, subject=subject, **more)
+
+
+def lab(animals: int, videos: int) -> list[VideoEntry]:
+    return [entry(f"{animal}-{number}", f"m{animal}") for animal in range(animals) for number in range(videos)]
+
+
+def seconds_of(entries: list[VideoEntry], seed: int = 0) -> dict[str, list[float]]:
+    rng = np.random.default_rng(seed)
+    return {one.path: [float(rng.exponential(20)), float(rng.exponential(1))] for one in entries}
+
+
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 5))
+def test_an_animal_is_on_one_side_only_and_every_video_has_a_side(animals: int, videos: int, seed: int) -> None:
+    entries = lab(animals, videos)
+    made = assign(entries, seconds_of(entries, seed), seed=seed)
+    assert made.of.keys() == {one.path for one in entries}
+    for animal in range(animals):
+        assert len({made.of[one.path] for one in entries if one.subject == f"m{animal}"}) == 1
+    if animals >= 3:
+        assert {*made.of.values()} == {"train", "validation", "test"}
+    assert "train" in made.of.values()
+
+
+@given(st.integers(0, 5))
+def test_every_side_gets_about_its_share_of_every_behaviour(seed: int) -> None:
+    entries = lab(40, 1)
+    seconds = seconds_of(entries, seed)
+    made = assign(entries, seconds, test_share=0.25, validation_share=0.25, seed=seed)
+    for place in range(2):
+        total = sum(times[place] for times in seconds.values())
+        share = sum(seconds[path][place] for path, side in made.of.items() if side == "test") / total
+        assert 0.1 < share < 0.45
+
+
+def test_sides_once_given_are_kept_when_videos_are_added() -> None:
+    entries = lab(10, 1)
+    first = assign(entries, seconds_of(entries))
+    older = [replace(one, split=first.of[one.path]) for one in entries]
+    newer = [*older, *(entry(f"new-{n}", f"new{n}") for n in range(6)), entry("0-later", "m0")]
+    second = assign(newer, seconds_of(newer, 1))
+    assert {path: second.of[path] for path in first.of} == first.of
+    assert second.of["a/video/0-later.mp4"] == first.of["a/video/0-0.mp4"]
+
+
+def test_no_more_than_ten_videos_are_for_testing() -> None:
+    entries = lab(200, 1)
+    sides = Counter(assign(entries, seconds_of(entries)).of.values())
+    assert abs(sides["test"] - MOST_TEST_VIDEOS) <= 2
+
+
+def test_the_same_seed_gives_the_same_split() -> None:
+    entries = lab(12, 2)
+    assert assign(entries, seconds_of(entries), seed=3).of == assign(entries, seconds_of(entries), seed=3).of
+
+
+def test_one_animal_only_is_said_to_be_no_split() -> None:
+    entries = lab(1, 5)
+    made = assign(entries, seconds_of(entries))
+    assert {*made.of.values()} == {"train"}
+    assert "one animal only" in made.notes[0]
+
+
+def test_without_names_of_animals_sessions_and_files_stay_together() -> None:
+    entries = [entry(str(n), session=f"s{n % 4}") for n in range(12)]
+    made = assign(entries, seconds_of(entries))
+    for n in range(4):
+        assert len({made.of[one.path] for one in entries if one.session == f"s{n}"}) == 1
+
+
+def test_leaks_are_found() -> None:
+    rng = np.random.default_rng(0)
+    tracks = {f"a/video/{n}.mp4": rng.uniform(0, 1, (32, 4)) for n in "abcdef"}
+    tracks["a/video/b.mp4"] = tracks["a/video/a.mp4"] + 0.004  # encoded again
+    one, other, *_ = entries = [
+        entry("a", "m1", split="train"), entry("b", "m2", split="test"), entry("c", "m3", split="train", session="s"),
+        entry("d", "m3", split="validation"), entry("e", "m5", split="test", session="s"),
+    ]  # fmt: skip
+    found = leaks([*entries, replace(one, path="a/video/f.mp4", subject="m6", split="validation")], tracks)
+    assert sorted(text.split(" ")[0] for text in found) == ["a/video/a.mp4", "animal", "content", "session"]
+    assert leaks([one, replace(other, split="train")], tracks) == []
+    assert leaks(entries[1:2], tracks) == []

@@ -1,0 +1,96 @@
+"""The animal's box on every frame of a video, found once and stored in the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from mousetal import video
+from mousetal.geometry import resize_for_detector
+from mousetal.keyframes import KeyFrames
+from mousetal.track import follow
+from mousetal.types import Detections, DetectorBatch, DetectorSpec, Float64Array, FrameBox, UInt8Array, VideoInfo
+
+SPACING_S = 0.2  # between looks, as the driver's DETECT_EVERY=auto
+
+
+class Finder(Protocol):
+    """What is needed of a detector; `mousetal.detector.Detector` is one."""
+
+    @property
+    def spec(self) -> DetectorSpec: ...
+
+    def predict(self, batch: DetectorBatch) -> list[Detections]: ...
+
+
+def find_boxes(info: VideoInfo, detector: Finder, max_gap_s: float = 0.5) -> tuple[FrameBox, ...]:
+    """Boxes in order of frames, by the driver's own rules: looks at some frames, one animal, gaps bridged.
+
+    Frames that can't be decoded have none. Holds no more than the frames between two looks.
+    """
+    spacing = max(1, int(min(SPACING_S, max_gap_s) * info.fps))
+    threshold = detector.spec.score_threshold
+    keys = KeyFrames(spacing, np.arange(info.num_frames), info.pts_seconds, threshold)
+    found = _detections(info, detector, keys)
+    return tuple(one.box for one in follow(found, info.pts_seconds, max_gap_s, threshold) if one.box is not None)
+
+
+def _detections(info: VideoInfo, detector: Finder, keys: KeyFrames) -> Iterator[Detections]:
+    held: dict[int, UInt8Array] = {}
+
+    def look(frame: int) -> None:
+        image = resize_for_detector(held[frame], detector.spec.input_size)
+        size = (held[frame].shape[1], held[frame].shape[0])
+        (answer,) = detector.predict(DetectorBatch((frame,), (size,), image[None]))
+        keys.answer(answer)
+
+    def settle() -> Iterator[Detections]:
+        while wanted := keys.wanted(1):
+            look(wanted[0])
+        while stretch := keys.settled():
+            for one in stretch:
+                held.pop(one.frame_index)
+                yield one
+
+    for frame in video.decode(info):
+        held[frame.index] = frame.rgb
+        if keys.add(frame.index):
+            look(frame.index)
+            yield from settle()
+    for last in keys.end():
+        look(last)
+        yield from settle()
+
+
+def per_frame(boxes: tuple[FrameBox, ...], num_frames: int) -> Float64Array:
+    """Boxes as float64 (num_frames, 4): between two known ones interpolated, NaN where neither side is near.
+
+    Boxes that a person or a slow detector gave for every n-th frame become boxes of all frames; more than three times
+    the usual distance between known frames is a gap.
+    """
+    table = np.full((num_frames, 4), np.nan)
+    known = [box for box in boxes if box.frame_index < num_frames]
+    if not known:
+        return table
+    frames = np.array([box.frame_index for box in known])
+    values = np.array([box.box_xyxy for box in known], np.float64)
+    table[frames] = values
+    steps = np.diff(frames)
+    if len(steps):
+        usual = 3 * float(np.median(steps))
+        for at in np.flatnonzero((steps > 1) & (steps <= usual)):
+            inside = np.arange(frames[at] + 1, frames[at + 1])
+            share = ((inside - frames[at]) / steps[at])[:, None]
+            table[inside] = values[at] * (1 - share) + values[at + 1] * share
+    return table
+
+
+def movement(boxes: Float64Array) -> Float64Array:
+    """How much the box changes around each frame, in shares of its size: float64 (num_frames,), 0 where unknown."""
+    side = np.nanmax([boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]], axis=0) if len(boxes) else boxes[:, 0]
+    change = np.zeros(len(boxes))
+    if len(boxes) > 1:
+        change[1:] = np.nan_to_num(np.abs(np.diff(boxes, axis=0)).max(axis=1) / np.maximum(side[1:], 1))
+    return np.convolve(change, np.ones(7) / 7, mode="same")

@@ -1,0 +1,136 @@
+"""Which animals train, which choose, which test: whole groups, never single clips of one.
+
+Neighbouring clips of one animal are near copies of each other. A model judged on clips of animals that it was trained
+on looks better than it is, so an animal (else a session, else a file) is on one side only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mousetal.dataset import VideoEntry
+
+MOST_TEST_VIDEOS = 10
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """``of`` maps a video's path to its side; ``notes`` say what could not be had."""
+
+    of: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def group_of(entry: VideoEntry) -> str:
+    """What must stay together: the animal, else the session, else the file."""
+    if entry.subject:
+        return f"animal {entry.subject}"
+    return f"session {entry.session}" if entry.session else f"file {entry.path}"
+
+
+def assign(
+    entries: Sequence[VideoEntry],
+    seconds: Mapping[str, Sequence[float]],
+    test_share: float = 0.2,
+    validation_share: float = 0.15,
+    seed: int = 0,
+) -> Split:
+    """A side for every video; those that have one keep it, and take their group along.
+
+    ``seconds`` gives per video the time of each behaviour. About ``test_share`` of the videos, at most ten, are for
+    testing. Groups are dealt out one by one, those with the most of a rare behaviour first, each to the side that is
+    furthest behind its share of videos and of every behaviour's time.
+    """
+    groups: dict[str, list[VideoEntry]] = {}
+    for entry in entries:
+        groups.setdefault(group_of(entry), []).append(entry)
+    sides = {name: next((one.split for one in members if one.split), "") for name, members in groups.items()}
+    notes = [
+        f"{name} is on several sides already ({', '.join(sorted(found))}); it stays on {sides[name]}"
+        for name, members in groups.items()
+        if len(found := {one.split for one in members if one.split}) > 1
+    ]
+    if len(groups) < 3:
+        what = "one animal" if len(groups) == 1 else f"{len(groups)} animals"
+        notes.append(
+            f"{what} only (or none named): a split by animal into train, validation and test needs three. "
+            f"Numbers will say how the model does on these animals, not on others."
+        )
+    weights = np.array([_weight(members, seconds) for members in groups.values()])
+    totals = np.where(weights.sum(axis=0) > 0, weights.sum(axis=0), 1)
+    weights = weights / totals
+    most = min(test_share, MOST_TEST_VIDEOS / max(1, len(entries)))
+    wanted = {TRAIN: 1 - most - validation_share, VALIDATION: validation_share, TEST: most}
+    if len(groups) == 1:
+        wanted = {TRAIN: 1.0}
+    elif len(groups) == 2:
+        wanted = {TRAIN: 1 - validation_share, VALIDATION: validation_share}
+    names = list(groups)
+    have = {side: np.zeros(weights.shape[1]) for side in wanted}
+    for name, weight in zip(names, weights, strict=True):
+        if sides[name] in have:
+            have[sides[name]] += weight
+    jitter = np.random.default_rng(seed).uniform(0, 1e-3, len(names))
+    open_groups = [i for i in np.argsort(-(weights.max(axis=1) + jitter)) if not sides[names[i]]]
+    for place, i in enumerate(open_groups):
+        empty = [side for side in wanted if not have[side].any()]
+        choices = empty if len(open_groups) - place <= len(empty) else list(wanted)
+        # A side short of a fifth of what it wants is further behind than one short of a tenth, whatever its size.
+        sides[names[i]] = max(choices, key=lambda side: (1 - have[side] / wanted[side]).mean())
+        have[sides[names[i]]] += weights[i]
+    return Split({one.path: sides[name] for name, members in groups.items() for one in members}, tuple(notes))
+
+
+def _weight(members: Sequence[VideoEntry], seconds: Mapping[str, Sequence[float]]) -> list[float]:
+    """Number of videos, then seconds of each behaviour."""
+    return [float(len(members)), *np.sum([seconds[one.path] for one in members], axis=0).tolist()]
+
+
+def leaks(entries: Sequence[VideoEntry], tracks: Mapping[str, np.ndarray]) -> list[str]:
+    """What is on two sides at once: an animal, a session, the same file, or nearly the same recording.
+
+    ``tracks`` are boxes (n, 4) of each video at n moments spread evenly, in shares of the picture, NaN where unknown.
+    Two recordings are nearly the same when the animal is at the same places at the same times.
+    """
+    found = []
+    for what, name_of in (("animal", _subject), ("session", _session), ("content", _content)):
+        sides: dict[str, dict[str, str]] = {}
+        for entry in entries:
+            if entry.split and name_of(entry):
+                sides.setdefault(name_of(entry), {})[entry.split] = entry.path
+        found += [
+            f"{what} {name} is in {' and in '.join(f'{side} ({path})' for side, path in sorted(where.items()))}"
+            for name, where in sides.items()
+            if len(where) > 1
+        ]
+    for i, a in enumerate(entries):
+        for b in entries[i + 1 :]:
+            if a.split and b.split and a.split != b.split and _is_alike(a, b, tracks):
+                found.append(f"{a.path} ({a.split}) and {b.path} ({b.split}) look like the same recording")
+    return found
+
+
+def _is_alike(a: VideoEntry, b: VideoEntry, tracks: Mapping[str, np.ndarray]) -> bool:
+    one, other = tracks.get(a.path), tracks.get(b.path)
+    if one is None or other is None or abs(a.duration_s - b.duration_s) > 0.02 * max(a.duration_s, b.duration_s):
+        return False
+    known = np.isfinite(one).all(axis=1) & np.isfinite(other).all(axis=1)
+    if known.sum() < len(one) / 2:
+        return False
+    return bool(np.abs(one[known] - other[known]).max(axis=1).mean() < 0.01)
+
+
+def _subject(entry: VideoEntry) -> str:
+    return entry.subject
+
+
+def _session(entry: VideoEntry) -> str:
+    return entry.session
+
+
+def _content(entry: VideoEntry) -> str:
+    return entry.sha256[:12]
