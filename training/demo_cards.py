@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from training import finetune_mvd, train_detector
+from training import finetune_mvd
+from training.demo_pictures import DemoKnobs
 
 WARNING = """\
 **For trying the software out, not for science.** It was trained on rendered video of a drawn mouse. On your recordings
@@ -12,7 +13,7 @@ it may find anything or nothing. Train on your own labelled video before you bel
 """
 
 
-def detector_card(knobs: train_detector.Knobs, metrics: Mapping[str, float]) -> str:
+def detector_card(knobs: DemoKnobs, metrics: Mapping[str, float]) -> str:
     """README.md of demo-detector."""
     return f"""\
 # demo-detector

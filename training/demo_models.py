@@ -27,9 +27,11 @@ from mousetal.errors import MousetalError
 from mousetal.intervals import find_bouts
 from mousetal.modelconfig import ClipInput, ImageInput, MvdConfig, RtdetrConfig
 from mousetal.types import BoutRule, VideoResult
-from training import finetune_mvd, runs, train_detector
+from training import finetune_mvd, knobflags, runs, train_detector
+from training.boxscores import average_precision
 from training.demo_cards import classifier_card, detector_card
 from training.demo_eval import FILMS, SEED, analyse_video, render, tally_films
+from training.demo_pictures import DemoKnobs, load_data
 from training.evaluate import TOLERANCE_S, Tally, add, table, tally
 from training.real_boxes import load_real
 from training.samples import load_clips, load_images
@@ -53,15 +55,15 @@ log = logging.getLogger(__name__)
 
 def make_detector(models: Path, work: Path) -> None:
     """Train the detector, score it on films and real frames that it has not seen, write its folder."""
-    knobs = runs.read_knobs(train_detector.Knobs, CONFIGS / "demo-detector.toml")
+    knobs = knobflags.read_file(DemoKnobs, CONFIGS / "demo-detector.toml")
     cache = work / "cache"
-    network = train_detector.train(knobs, train_detector.load_data(knobs, cache), work / "demo-detector")
+    network = train_detector.train(knobs, load_data(knobs, cache), work / "demo-detector")
     unseen = load_images(range(VALIDATION_SEED, VALIDATION_SEED + 40), knobs.input_size, cache)
-    metrics = {"AP50 synthetic": round(train_detector.average_precision(network, unseen), 3)}
+    metrics = {"AP50 synthetic": round(average_precision(network, unseen), 3)}
     for folder in map(Path, knobs.real):
         if folder.exists():
             held_out = load_real(folder, knobs.input_size, is_held_out=True)
-            metrics[f"AP50 {folder.name}"] = round(train_detector.average_precision(network, held_out), 3)
+            metrics[f"AP50 {folder.name}"] = round(average_precision(network, held_out), 3)
     config = RtdetrConfig(
         classes=("mouse",), network=train_detector.network_config(knobs).to_json(),
         input=ImageInput(knobs.input_size, SCORE_THRESHOLD), provenance=provenance(knobs.seed, metrics),

@@ -19,11 +19,11 @@ import numpy as np
 
 import mousetal.detector
 from mousetal.errors import MousetalError
+from training.boxscores import average_precision
 from training.evaluate import TOLERANCE_S, table, tally_results
 from training.real_boxes import load_real
 from training.real_videos import gather
 from training.samples import Images
-from training.train_detector import average_precision
 
 BOXED = ("rat_action_clips", "openfield_m3v1")
 

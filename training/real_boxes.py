@@ -18,7 +18,8 @@ import numpy as np
 from mousetal import video
 from mousetal.geometry import resize_for_detector
 from mousetal.types import UInt8Array
-from training.samples import Images, to_shares
+from training.boxaugment import to_shares
+from training.samples import Images
 
 HELD_OUT_SHARE = 3  # every third session, or the last third of a video
 

@@ -10,6 +10,7 @@ that augmentation can shift them, and as JPEG strips: ten thousand fit into memo
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ import numpy as np
 from mousetal.geometry import crop_clip, resize_for_detector, square, union
 from mousetal.types import ClassifierSpec, UInt8Array
 from mousetal.windows import WindowPlan
+from training.boxaugment import to_shares
+from training.pictures import Picture
 from training.synthetic import BEHAVIORS, Film
 
 MARGIN = 8  # pixels kept around a clip on each side, for shifts
@@ -46,6 +49,20 @@ class Images:
 
     images: UInt8Array
     boxes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def picture(self, number: int) -> Picture:
+        """The picture as the detector's training takes it: its one box, of the only class, in pixels."""
+        height, width = self.images.shape[1:3]
+        cx, cy, w, h = self.boxes[number] * np.array([width, height, width, height], np.float32)
+        box = np.array([[cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]], np.float32)
+        return Picture(self.images[number], box, np.zeros(1, np.int64))
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.images.tobytes() + self.boxes.tobytes()).hexdigest()[:16]
 
 
 def load_clips(seeds: Iterable[int], spec: ClassifierSpec, cache: Path, turns: Iterable[int] = ()) -> Clips:
@@ -194,9 +211,3 @@ def film_images(film: Film, input_size: int, count: int = 12) -> Images:
         images.append(resize_for_detector(rgb, input_size))
         boxes.append(to_shares(np.array(box), film.width, film.height))
     return Images(np.stack(images), np.stack(boxes))
-
-
-def to_shares(box_xyxy: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A box in pixels as centre x, centre y, width, height in shares of the picture: float32 (4,)."""
-    x1, y1, x2, y2 = box_xyxy / np.array([width, height, width, height])
-    return np.array([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], np.float32)

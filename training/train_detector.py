@@ -1,175 +1,254 @@
-"""Trains the animal detector: configuration, data, network, optimiser, loop, in this order.
+"""Trains the animal detector: configuration, data, network, optimiser, schedule, loop, in this order.
 
-    python -m training.train_detector --config training/configs/demo-detector.toml --out work/demo-detector
+    python -m training.train_detector --data work/boxes --out work/detector --export models/my-detector
+    python -m training.train_detector --config my.toml --start models/demo-detector --out work/detector
+    torchrun --nproc_per_node 4 -m training.train_detector --config my.toml --out work/detector
 
-The loss is RT-DETRv2's own, as the transformers library computes it. A run leaves one folder: knobs.json, log.jsonl and
-checkpoint.pt; started again, it goes on from its last checkpoint.
+``--data`` names folders of boxes in COCO's format (`training.autolabel` writes one). The network is RT-DETRv2, the loss
+its own, as the transformers library computes it. A run leaves one folder (`training.runfolder`); the same command goes
+on with it where it stopped, to the same weights as if it had not. The best weights by AP on validation videos are kept.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import logging
 import math
+import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import RTDetrV2ForObjectDetection
 
-from mousetal.detector.config import NetworkConfig
+from mousetal.detector.config import VARIANTS, NetworkConfig
 from mousetal.detector.network import build
-from mousetal.geometry import iou
-from training import runs
-from training.real_boxes import load_real
-from training.samples import Images, load_images
+from mousetal.errors import ModelError, SettingsError
+from mousetal.execution import Execution
+from training import coco, coco_pictures, detectorcard, exitcodes, knobflags, runfolder
+from training.average import Average
+from training.coco_scores import coco_scores, find_all
+from training.detectorfeed import parts
+from training.detectorknobs import HARMLESS, TOO_LARGE, Knobs, check
+from training.pictures import Source
+from training.startweights import start_from
+from training.team import Team, join, leave, share_batch_norms
+
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Knobs:
-    """Everything that can be turned, with its unit where it has one."""
-
-    seed: int = 0
-    input_size: int = 160  # pixels; the whole frame is squeezed into this square
-    width: int = 16  # channels of the first stage; the next ones double
-    hidden_dim: int = 64
-    decoder_layers: int = 2
-    num_queries: int = 30
-    num_denoising: int = 10  # noisy copies of the true boxes per image; the library's 100 cost more than all the rest
-    first_film: int = 11_000
-    films: int = 500  # 12 pictures each
-    real: tuple[str, ...] = ()  # folders of real boxed frames; those that are absent are left out
-    batch: int = 16
-    steps: int = 4_000
-    warmup: int = 200
-    learning_rate: float = 6e-4
-    weight_decay: float = 1e-4
-    clip_norm: float = 0.5
-    ema: float = 0.998  # share kept per step by the averaged weights, which are the ones that are saved
-    save_every: int = 250
+# --- network
 
 
-def network_config(knobs: Knobs) -> NetworkConfig:
-    """The sizes of the network that the knobs ask for."""
-    return NetworkConfig(
-        num_classes=1, depths=(1, 1, 1, 1), stem_width=knobs.width, widths=tuple(knobs.width << i for i in range(4)),
-        encoder_dim=knobs.hidden_dim, encoder_ffn=2 * knobs.hidden_dim, hidden_dim=knobs.hidden_dim,
-        decoder_ffn=2 * knobs.hidden_dim, decoder_layers=knobs.decoder_layers, eval_layer=knobs.decoder_layers - 1,
-        num_heads=4, num_queries=knobs.num_queries,
-    )  # fmt: skip
+def network_config(knobs: Knobs, num_classes: int = 1) -> NetworkConfig:
+    """The sizes of the network that the knobs ask for, when it does not start from weights."""
+    if knobs.variant:
+        sizes = replace(VARIANTS[knobs.variant], num_classes=num_classes)
+    else:
+        sizes = NetworkConfig(
+            num_classes=num_classes, depths=(1, 1, 1, 1), stem_width=knobs.width,
+            widths=tuple(knobs.width << i for i in range(4)), encoder_dim=knobs.hidden_dim,
+            encoder_ffn=2 * knobs.hidden_dim, hidden_dim=knobs.hidden_dim, decoder_ffn=2 * knobs.hidden_dim,
+            decoder_layers=knobs.decoder_layers, eval_layer=knobs.decoder_layers - 1, num_heads=4,
+            num_queries=knobs.num_queries,
+        )  # fmt: skip
+    return replace(sizes, freeze_backbone_norms=knobs.norms == "frozen") if knobs.norms else sizes
 
 
-def load_data(knobs: Knobs, cache: Path) -> Images:
-    """Synthetic pictures and, where their folders are present, real ones."""
-    parts = [load_images(range(knobs.first_film, knobs.first_film + knobs.films), knobs.input_size, cache)]
-    present = [folder for folder in map(Path, knobs.real) if folder.exists()]
-    parts += [load_real(folder, knobs.input_size, is_held_out=False, seed=knobs.seed) for folder in present]
-    return Images(np.concatenate([p.images for p in parts]), np.concatenate([p.boxes for p in parts]))
+def make_network(knobs: Knobs, classes: Sequence[str]) -> tuple[RTDetrV2ForObjectDetection, NetworkConfig]:
+    """The network at the start of the run, and its sizes. Raises ModelError for an input size that it cannot take."""
+    torch.manual_seed(knobs.seed)
+    if knobs.start:
+        is_frozen = knobs.norms == "frozen" if knobs.norms else None
+        network, sizes = start_from(Path(knobs.start), classes, is_frozen)
+    else:
+        sizes = network_config(knobs, len(classes))
+        network = build(sizes)
+    for size in {knobs.input_size, *filter(None, knobs.scales)}:
+        sizes.check_input_size(size)
+    network.config.num_denoising = knobs.num_denoising
+    return network, sizes
 
 
-def draw_batch(data: Images, size: int, rng: np.random.Generator) -> tuple[Tensor, list[dict[str, Tensor]]]:
-    """A random batch: pixels in 0..1, mirrored and re-lit; labels as the loss wants them."""
-    chosen = rng.integers(len(data.images), size=size)
-    pixels, labels = [], []
-    for image, box in zip(data.images[chosen].astype(np.float32) / 255, data.boxes[chosen], strict=True):
-        cx, cy, w, h = box
-        if rng.random() < 0.5:
-            image, cx = image[:, ::-1], 1 - cx
-        if rng.random() < 0.5:
-            image, cy = image[::-1], 1 - cy
-        if rng.random() < 0.5:
-            image, cx, cy, w, h = image.transpose(1, 0, 2), cy, cx, h, w
-        if rng.random() < 0.15:
-            image = 1 - image
-        if rng.random() < 0.3:
-            image = np.broadcast_to(image.mean(axis=2, keepdims=True), image.shape)
-        image = np.clip((image * rng.uniform(0.6, 1.4, 3) - 0.5) * rng.uniform(0.7, 1.3) + 0.5, 0, 1)
-        pixels.append(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)))
-        labels.append({"class_labels": torch.zeros(1, dtype=torch.long), "boxes": torch.tensor([[cx, cy, w, h]])})
-    return torch.stack(pixels), labels
+def loss_of(network: nn.Module, pixels: Tensor, labels: list[dict[str, Tensor]], execution: Execution) -> Tensor:
+    """The library's loss, summed over all its terms: the network in mixed precision, the loss itself in fp32."""
+    with execution.autocast():
+        out = network.model(pixel_values=pixels, labels=labels)
+    logits, boxes = out.intermediate_logits.float(), out.intermediate_reference_points.float()
+    loss: Tensor = network.loss_function(
+        logits[:, -1], labels, pixels.device, boxes[:, -1], network.config, logits, boxes,
+        enc_topk_logits=out.enc_topk_logits.float(), enc_topk_bboxes=out.enc_topk_bboxes.float(),
+        denoising_meta_values=out.denoising_meta_values,
+    )[0]  # fmt: skip
+    return loss
 
 
-@torch.inference_mode()
-def average_precision(network: nn.Module, data: Images, min_iou: float = 0.5) -> float:
-    """AP (all-point) on pictures with one true box each; the network's every query is a candidate."""
-    network.eval()
-    scores: list[float] = []
-    hits: list[bool] = []
-    for start in range(0, len(data.images), 16):
-        images = torch.from_numpy(data.images[start : start + 16]).permute(0, 3, 1, 2).float() / 255
-        found = network(pixel_values=images)
-        for logits, boxes, truth in zip(found.logits, found.pred_boxes, data.boxes[start : start + 16], strict=True):
-            is_taken = False
-            for query in logits[:, 0].argsort(descending=True).tolist():
-                is_hit = not is_taken and iou(_corners(boxes[query].numpy()), _corners(truth)) >= min_iou
-                is_taken |= is_hit
-                scores.append(float(logits[query, 0]))
-                hits.append(is_hit)
-    network.train()
-    correct = np.cumsum(np.array(hits)[np.argsort(-np.array(scores), kind="stable")])
-    precision = correct / np.arange(1, len(correct) + 1)
-    best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
-    recall = np.concatenate([[0.0], correct / len(data.images)])
-    return float((np.diff(recall) * best_from_here).sum())
+# --- optimiser and schedule
 
 
-def _corners(box: np.ndarray) -> np.ndarray:
-    return np.concatenate([box[:2] - box[2:] / 2, box[:2] + box[2:] / 2])
+def parameter_groups(network: nn.Module, knobs: Knobs) -> list[dict[str, object]]:
+    """Parameters by learning rate (backbone or not) and weight decay (norms and biases have none)."""
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, parameter in network.named_parameters():
+        factor = knobs.backbone_factor if name.startswith("model.backbone.") else 1.0
+        decay = knobs.weight_decay if parameter.ndim > 1 else 0.0
+        if parameter.requires_grad:
+            groups.setdefault((factor, decay), []).append(parameter)
+    return [{"params": found, "weight_decay": decay, "factor": f} for (f, decay), found in groups.items()]
 
 
 def learning_rate(step: int, knobs: Knobs) -> float:
-    """Linear warm-up, then half a cosine down to a hundredth."""
+    """Linear warm-up, then half a cosine down to a hundredth, nothing, or a tenth at every milestone."""
     if step < knobs.warmup:
         return knobs.learning_rate * (step + 1) / knobs.warmup
     done = (step - knobs.warmup) / max(1, knobs.steps - knobs.warmup)
-    return knobs.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+    if knobs.schedule == "cosine":
+        return knobs.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+    if knobs.schedule == "multistep":
+        return knobs.learning_rate * 0.1 ** sum(step >= share * knobs.steps for share in knobs.milestones)
+    return knobs.learning_rate
 
 
-def train(knobs: Knobs, data: Images, out: Path) -> nn.Module:
-    """The network with averaged weights after ``knobs.steps`` steps."""
-    torch.manual_seed(knobs.seed)
-    network = build(network_config(knobs))
-    network.config.num_denoising = knobs.num_denoising
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(knobs.ema), use_buffers=True
-    )
-    optimiser = torch.optim.AdamW(network.parameters(), knobs.learning_rate, weight_decay=knobs.weight_decay)
-    first = runs.resume(out, network=network, average=average, optimiser=optimiser)
-    log = runs.Log(out, knobs, first)
-    network.train()
-    for step in range(first, knobs.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, knobs)
-        rng = np.random.default_rng((knobs.seed, step))
-        torch.manual_seed(int(rng.integers(2**31)))
-        pixels, labels = draw_batch(data, knobs.batch, rng)
-        loss: Tensor = network(pixel_values=pixels, labels=labels).loss
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), knobs.clip_norm)
-        optimiser.step()
-        average.update_parameters(network)
-        log.step(step, float(loss.detach()), learning_rate(step, knobs))
-        if (step + 1) % knobs.save_every == 0 or step + 1 == knobs.steps:
-            runs.save(out, step + 1, network=network, average=average, optimiser=optimiser)
+# --- loop
+
+
+def train(knobs: Knobs, data: Source, out: Path, validation: Source | None = None, classes: Sequence[str] = ("mouse",),
+          team: Team | None = None) -> nn.Module:  # fmt: skip
+    """The network with averaged weights after the last step; what was best on ``validation`` is in ``out/best``.
+
+    Raises SettingsError when ``out`` is a run with other knobs or data, ModelError when loss or gradients are no
+    numbers any more (the last checkpoint is kept), OutputError on a full disk (the same).
+    """
+    team = team or Team()
+    if knobs.epochs:
+        knobs = replace(knobs, steps=math.ceil(knobs.epochs * len(data) / knobs.batch))
+    check(knobs, team)
+    execution = Execution.on(str(team.device), knobs.precision, compiled=False)
+    network, sizes = make_network(knobs, classes)
+    network.to(team.device).train()  # type: ignore[arg-type]
+    average = Average(network, knobs.ema, knobs.ema_ramp)
+    network = share_batch_norms(network, team)  # type: ignore[assignment]
+    optimiser = torch.optim.AdamW(parameter_groups(network, knobs), knobs.learning_rate)
+    scaler = torch.amp.GradScaler(team.device.type, enabled=knobs.precision == "fp16")
+    resumable = {"network": network, "average": average, "optimiser": optimiser, "scaler": scaler}
+
+    if team.is_first:
+        digests = {"data_digest": data.digest, "validation_digest": validation.digest if validation else ""}
+        runfolder.claim(out, knobs, {**digests, "class_list": list(classes)}, HARMLESS)
+    team.wait()
+    first, best_ap = 0, -1.0
+    if (state := runfolder.load_state(out, team.device)) is not None:
+        first, best_ap = int(state["step"]), float(state["best_ap"])
+        for name, part in resumable.items():
+            part.load_state_dict(state[name])
+
+    with runfolder.RunLog(out, knobs.steps, first, knobs.print_every, team.is_first) as run:
+        batches = parts(knobs, data, team, first) if first < knobs.steps else iter(())
+        for step in range(first, knobs.steps):
+            rate = learning_rate(step, knobs)
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["factor"]
+            started = time.monotonic()
+            batch = [next(batches) for _ in range(knobs.accumulate)]
+            waited = time.monotonic() - started
+            # The loss is a mean over boxes: parts are weighed by theirs, so that how a batch is cut changes nothing.
+            counts = [max(1, sum(len(one["boxes"]) for one in labels)) for _, labels in batch]
+            boxes = team.total(sum(counts))
+            torch.manual_seed(knobs.seed + 1_000_003 * step + team.rank)  # the denoising queries' noise
+            loss = 0.0
+            for (pixels, labels), count in zip(batch, counts, strict=True):
+                placed = [{name: tensor.to(team.device) for name, tensor in one.items()} for one in labels]
+                part_loss = loss_of(network, pixels.to(team.device), placed, execution) * (count / boxes)
+                scaler.scale(part_loss).backward()
+                loss += float(part_loss.detach())
+            loss = team.total(loss)
+            team.sum_gradients(network.parameters())
+            scaler.unscale_(optimiser)
+            norm = float(nn.utils.clip_grad_norm_(network.parameters(), knobs.clip_norm))
+            if not math.isfinite(loss) or (not math.isfinite(norm) and not scaler.is_enabled()):
+                raise ModelError(
+                    f"{out}: loss {loss} and gradient {norm} at step {step + 1}; the checkpoint before it is kept. "
+                    "Lower learning_rate, set precision to fp32, or look at the data."
+                )
+            scaler.step(optimiser)
+            scaler.update()
+            optimiser.zero_grad()
+            average.update(network)
+            done = step + 1
+            run.step(done, loss, waited, learning_rate=rate, gradient=norm)
+            is_last = done == knobs.steps
+            if team.is_first and validation is not None and (done % knobs.evaluate_every == 0 or is_last):
+                ap = evaluate(knobs, average.module, sizes, validation, classes, execution, out, run, done, best_ap)
+                best_ap = max(best_ap, ap)
+            if team.is_first and (done % knobs.save_every == 0 or is_last):
+                states = {name: part.state_dict() for name, part in resumable.items()}
+                runfolder.save_state(out, {"step": done, "best_ap": best_ap, **states})
+            team.wait()
+    if team.is_first and validation is None:
+        detectorcard.write(
+            out / runfolder.BEST_NAME, average.module, sizes, knobs, classes, detectorcard.FALLBACK_THRESHOLD, {}
+        )
     return average.module
 
 
-def main() -> None:
+def evaluate(knobs: Knobs, network: nn.Module, sizes: NetworkConfig, validation: Source, classes: Sequence[str],
+             execution: Execution, out: Path, run: runfolder.RunLog, done: int, best_ap: float) -> float:  # fmt: skip
+    """AP of the averaged network on the validation pictures; kept as the run's best model folder if it is."""
+    found = find_all(network, validation, knobs.input_size, sizes.eval_layer, max(1, knobs.batch), execution)
+    scores = coco_scores(found, classes)
+    run.write(done, **scores)
+    ap = -1.0 if scores["AP"] is None else scores["AP"]
+    if ap > best_ap:
+        detectorcard.keep_best(out, network, sizes, knobs, classes, found, {"step": done, **scores})
+    run.say(f"validation at step {done}: " + "  ".join(f"{name} {detectorcard.shown(v)}" for name, v in scores.items()))
+    return ap
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, help="TOML file of knobs")
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
-    parser.add_argument("--cache", type=Path, default=Path("work/cache"), help="folder for rendered samples")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads for torch")
+    parser.add_argument("--cache", type=Path, default=Path("work/cache"), help="folder for decoded pictures")
+    parser.add_argument("--export", type=Path, help="model folder to write at the end, from the best weights")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads for torch (default: as torch likes)")
+    parser.add_argument("--check", action="store_true", help="read the data, report, and stop")
+    knobflags.add_flags(parser, Knobs)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    knobs = runs.read_knobs(Knobs, arguments.config)
-    started = time.monotonic()
-    train(knobs, load_data(knobs, arguments.cache), arguments.out)
-    print(json.dumps({"minutes": round((time.monotonic() - started) / 60, 1)}))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    return exitcodes.guarded(lambda: _main(arguments), TOO_LARGE)
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    knobs = knobflags.read(Knobs, arguments)
+    if not knobs.data:
+        raise SettingsError("data: name at least one folder of boxes (--data FOLDER).")
+    told = coco.read([Path(path) for path in knobs.data], knobs.classes)
+    if knobs.validation:
+        rest = coco.read([Path(path) for path in knobs.validation], told.classes)
+        learn = replace(told, images=tuple(image for image in told.images if image.split in ("", "train")))
+    else:
+        learn, rest = coco.by_split(told, knobs.validation_share, knobs.seed)
+    print(f"all: {told.report}\nto learn from: {len(learn.images)} pictures, to validate on: {len(rest.images)}")
+    if not rest.images:
+        print("There is one group (subject, session or video) only, so there is nothing to validate on: no AP, and "
+              f"the score threshold is {detectorcard.FALLBACK_THRESHOLD} unseen.")  # fmt: skip
+    if arguments.check:
+        return exitcodes.OK
+    team = join(arguments.device)
+    data, learn = coco_pictures.load(learn, arguments.cache, knobs.picture_limit)
+    validation = coco_pictures.load(rest, arguments.cache, knobs.picture_limit)[0] if rest.images else None
+    train(knobs, data, arguments.out, validation, told.classes, team)
+    if arguments.export and team.is_first:
+        detectorcard.copy(arguments.out / runfolder.BEST_NAME, arguments.export)
+        print(f"{arguments.export}: the best weights as a model folder (DETECTOR_DIR)")
+    leave(team)
+    return exitcodes.OK
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

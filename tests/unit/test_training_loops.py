@@ -11,14 +11,12 @@ import pytest
 import torch
 
 from mousetal.errors import SettingsError
-from training import finetune_mvd, runs, samples, train_detector
+from training import finetune_mvd, runs, samples
 from training.augment import centre, decode_strip
 from training.samples import (
     MARGIN,
     Clips,
-    Images,
     film_clips,
-    film_images,
     film_turns,
     load_clips,
     recompress,
@@ -29,21 +27,12 @@ from training.synthetic import Film
 MVD = finetune_mvd.Knobs(
     input_size=32, dim=32, depth=1, heads=2, batch=6, cycles=(12,), warmup=2, learning_rate=3e-3, films=1, save_every=2
 )
-DETECTOR = train_detector.Knobs(
-    input_size=64, width=8, hidden_dim=16, decoder_layers=1, num_queries=10, num_denoising=4, batch=4, steps=12,
-    warmup=2, learning_rate=2e-3, save_every=2,
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def clips() -> Clips:
     film = Film(2, 8.0, size=(160, 120))  # one that holds both behaviours
     return film_clips(film, finetune_mvd.spec_of(MVD), per_class=(1, 1, 1))
-
-
-@pytest.fixture(scope="module")
-def images() -> Images:
-    return film_images(Film(1, 2.0, size=(160, 120)), DETECTOR.input_size, count=6)
 
 
 def losses(out: Path) -> list[float]:
@@ -58,22 +47,10 @@ def test_the_classifiers_loss_falls_on_what_is_easy(clips: Clips, tmp_path: Path
     assert np.mean(losses(tmp_path)[-5:]) < 0.9 * np.mean(losses(tmp_path)[:5])
 
 
-def test_the_detectors_loss_falls(images: Images, tmp_path: Path) -> None:
-    train_detector.train(replace(DETECTOR, steps=16), images, tmp_path)
-    assert np.mean(losses(tmp_path)[-5:]) < 0.9 * np.mean(losses(tmp_path)[:5])
-
-
 def test_a_stopped_run_of_the_classifier_goes_on_to_the_same_weights(clips: Clips, tmp_path: Path) -> None:
     whole = finetune_mvd.train(replace(MVD, cycles=(4,)), clips, tmp_path / "whole")
     halt(finetune_mvd, replace(MVD, cycles=(4,)), clips, tmp_path / "parts", steps=2)
     parts = finetune_mvd.train(replace(MVD, cycles=(4,)), clips, tmp_path / "parts")
-    assert_same_weights(whole, parts)
-
-
-def test_a_stopped_run_of_the_detector_goes_on_to_the_same_weights(images: Images, tmp_path: Path) -> None:
-    whole = train_detector.train(replace(DETECTOR, steps=4), images, tmp_path / "whole")
-    halt(train_detector, replace(DETECTOR, steps=4), images, tmp_path / "parts", steps=2)
-    parts = train_detector.train(replace(DETECTOR, steps=4), images, tmp_path / "parts")
     assert_same_weights(whole, parts)
 
 
@@ -120,7 +97,7 @@ def test_a_knob_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(finetune_mvd, "demo-mvd"), (finetune_mvd, "demo-mvd-turns"), (train_detector, "demo-detector")],
+    [(finetune_mvd, "demo-mvd"), (finetune_mvd, "demo-mvd-turns")],
 )
 def test_the_shipped_configurations_are_read(module, name: str, root: Path) -> None:  # type: ignore[no-untyped-def]
     knobs = runs.read_knobs(module.Knobs, root / "training" / "configs" / f"{name}.toml")
@@ -168,22 +145,3 @@ def test_compression_changes_little_and_keeps_the_order() -> None:
     frames = [film.frame(number)[0] for number in range(0, 20, 4)]
     for before, after in zip(frames, recompress(frames, 20), strict=True):
         assert np.abs(before.astype(int) - after).mean() < 8
-
-
-def test_average_precision_is_one_for_perfect_boxes_and_less_for_a_missed_picture(images: Images) -> None:
-    class Known(torch.nn.Module):
-        def __init__(self, boxes: np.ndarray) -> None:
-            super().__init__()
-            self.boxes = torch.from_numpy(boxes)
-
-        def forward(self, pixel_values: torch.Tensor) -> object:
-            class Found:
-                logits = torch.tensor([[[2.0], [-2.0]]]).repeat(len(pixel_values), 1, 1)
-                pred_boxes = torch.stack([self.boxes, torch.full_like(self.boxes, 0.01)], dim=1)
-
-            return Found()
-
-    assert train_detector.average_precision(Known(images.boxes), images) == 1
-    wrong = images.boxes.copy()
-    wrong[0] = 0.01
-    assert 0.5 < train_detector.average_precision(Known(wrong), images) < 1

@@ -1,0 +1,559 @@
+"""The detector's training: what it computes, that it goes on exactly where it stopped, what it refuses and says."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import mousetal.detector
+from mousetal import modelfolder
+from mousetal.detector.config import NetworkConfig
+from mousetal.detector.keys import to_official
+from mousetal.detector.network import build
+from mousetal.errors import ModelError, OutputError, RecordError, SettingsError
+from mousetal.execution import Execution
+from mousetal.modelconfig import RtdetrConfig
+from training import boxscores, exitcodes, knobflags, runfolder, train_detector
+from training.average import Average
+from training.boxscores import Found, average_precision_of, best_threshold, matched
+from training.coco_scores import coco_scores
+from training.demo_pictures import DemoKnobs
+from training.detectorfeed import parts, picture_numbers, side
+from training.detectorknobs import Knobs
+from training.pictures import Joined, Picture, Source
+from training.samples import Images, film_images
+from training.startweights import start_from
+from training.synthetic import Film
+from training.team import Team
+
+KNOBS = Knobs(
+    input_size=64, width=8, hidden_dim=16, decoder_layers=1, num_queries=10, num_denoising=4, batch=4, steps=4,
+    warmup=2, learning_rate=2e-3, save_every=2, evaluate_every=2, print_every=2,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums depend to the last bit on the number of threads; and networks as small as these are faster with one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    return film_images(Film(1, 2.0, size=(160, 120)), KNOBS.input_size, count=6)
+
+
+@dataclass(frozen=True)
+class Breaking:
+    """A source that breaks off after some pictures, as a power cut would."""
+
+    source: Source
+    after: int
+    seen: list[int]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def picture(self, number: int) -> Picture:
+        if len(self.seen) >= self.after:
+            raise KeyboardInterrupt
+        self.seen.append(number)
+        return self.source.picture(number)
+
+    @property
+    def digest(self) -> str:
+        return self.source.digest
+
+
+def logged(out: Path, what: str) -> list[float]:
+    lines = map(json.loads, (out / runfolder.LOG_NAME).read_text().splitlines())
+    return [line[what] for line in lines if what in line]
+
+
+def assert_same_weights(a: nn.Module, b: nn.Module, tolerance: float = 0.0) -> None:
+    for (name, one), other in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
+        if tolerance:
+            torch.testing.assert_close(one, other, rtol=0, atol=tolerance, msg=name)
+        else:
+            assert torch.equal(one, other), name
+
+
+def test_the_loss_falls(images: Images, tmp_path: Path) -> None:
+    plain = replace(KNOBS, steps=16, iou_crop=0.0, zoom_out=0.0, save_every=100)
+    train_detector.train(plain, images, tmp_path)
+    losses = logged(tmp_path, "loss")
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+
+
+def test_the_loss_is_the_librarys(images: Images) -> None:
+    network, _ = train_detector.make_network(KNOBS, ("mouse",))
+    network.train()
+    pixels, labels = next(parts(KNOBS, images, Team(), 0))
+    torch.manual_seed(3)
+    expected = network(pixel_values=pixels, labels=labels).loss
+    torch.manual_seed(3)
+    assert torch.equal(train_detector.loss_of(network, pixels, labels, Execution(torch.device("cpu"))), expected)
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights_and_log(images: Images, tmp_path: Path) -> None:
+    """Four steps are two, a checkpoint, a third that is lost, and two."""
+    whole = train_detector.train(KNOBS, images, tmp_path / "whole", validation=images)
+    with pytest.raises(KeyboardInterrupt):
+        train_detector.train(KNOBS, Breaking(images, 13, []), tmp_path / "parts", validation=images)
+    assert len(logged(tmp_path / "parts", "loss")) == 3
+    rest = train_detector.train(KNOBS, images, tmp_path / "parts", validation=images)
+    assert_same_weights(whole, rest)
+    assert logged(tmp_path / "whole", "loss") == logged(tmp_path / "parts", "loss")
+    assert logged(tmp_path / "whole", "AP") == logged(tmp_path / "parts", "AP")
+    states = [torch.load(tmp_path / run / runfolder.CHECKPOINT_NAME) for run in ("whole", "parts")]
+    assert str(states[0]["optimiser"]) == str(states[1]["optimiser"])
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from dataclasses import replace
+import torch
+torch.set_num_threads(1)
+sys.path.insert(0, {root!r})
+from tests.unit.test_train_detector import KNOBS
+from training import train_detector
+from training.samples import film_images
+from training.synthetic import Film
+images = film_images(Film(1, 2.0, size=(160, 120)), KNOBS.input_size, count=6)
+train_detector.train(replace(KNOBS, steps=10_000, save_every=1, print_every=1), images, Path({out!r}))
+"""
+
+
+def test_a_run_that_is_killed_goes_on_where_its_checkpoint_was(images: Images, root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    knobs = replace(KNOBS, steps=10_000, save_every=1, print_every=1)
+    command = [sys.executable, "-c", KILLED.format(root=str(root), out=str(out))]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("step 3/"):
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    state = runfolder.load_state(out, torch.device("cpu"))
+    assert state is not None
+    done = state["step"]
+    assert done in (2, 3, 4)
+    with pytest.raises(KeyboardInterrupt):
+        train_detector.train(knobs, Breaking(images, 4 * (5 - done), []), out)
+    with pytest.raises(KeyboardInterrupt):
+        train_detector.train(knobs, Breaking(images, 20, []), tmp_path / "unharmed")
+    after, unharmed = (runfolder.load_state(run, torch.device("cpu")) for run in (out, tmp_path / "unharmed"))
+    assert after is not None
+    assert unharmed is not None
+    assert after["step"] == unharmed["step"] == 5
+    assert all(torch.equal(after["network"][name], tensor) for name, tensor in unharmed["network"].items())
+
+
+def test_a_run_with_other_settings_or_data_is_refused_with_the_difference(images: Images, tmp_path: Path) -> None:
+    train_detector.train(replace(KNOBS, steps=1), images, tmp_path)
+    with pytest.raises(SettingsError, match=r"batch: then 4, now 8\n  learning_rate: then 0\.002, now 0\.1\n"):
+        train_detector.train(replace(KNOBS, steps=1, batch=8, learning_rate=0.1), images, tmp_path)
+    fewer = Images(images.images[:3], images.boxes[:3])
+    with pytest.raises(SettingsError, match="data_digest"):
+        train_detector.train(replace(KNOBS, steps=1), fewer, tmp_path)
+    with pytest.raises(SettingsError, match=r"class_list: then \['mouse'\], now \['rat'\]"):
+        train_detector.train(replace(KNOBS, steps=1), images, tmp_path, classes=("rat",))
+    train_detector.train(replace(KNOBS, steps=1, save_every=7), images, tmp_path)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_from_it(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train_detector.train(KNOBS, images, tmp_path / "whole")
+    synced: list[int] = []
+    sync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if (synced.append(descriptor) or len(synced)) > 3:  # knobs.json, log.jsonl, the first checkpoint
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match=r"checkpoint\.pt: cannot be written \(No space left"):
+            train_detector.train(KNOBS, images, tmp_path / "full")
+    state = runfolder.load_state(tmp_path / "full", torch.device("cpu"))
+    assert state is not None
+    assert state["step"] == 2
+    assert not list((tmp_path / "full").glob(".mousetal-*"))
+    assert_same_weights(whole, train_detector.train(KNOBS, images, tmp_path / "full"))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    loss_of = train_detector.loss_of
+
+    def breaks(*arguments: object) -> torch.Tensor:
+        calls.append(None)
+        return loss_of(*arguments) * (float("nan") if len(calls) == 4 else 1.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(train_detector, "loss_of", breaks)
+    with pytest.raises(ModelError, match=r"loss nan and gradient nan at step 4; .* Lower learning_rate"):
+        train_detector.train(KNOBS, images, tmp_path)
+    state = runfolder.load_state(tmp_path, torch.device("cpu"))
+    assert state is not None
+    assert state["step"] == 2
+    assert all(tensor.isfinite().all() for tensor in state["network"].values())
+
+
+def test_a_damaged_checkpoint_is_named(images: Images, tmp_path: Path) -> None:
+    train_detector.train(replace(KNOBS, steps=1), images, tmp_path)
+    path = tmp_path / runfolder.CHECKPOINT_NAME
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RecordError, match=r"checkpoint\.pt: the run's checkpoint is damaged"):
+        train_detector.train(replace(KNOBS, steps=1), images, tmp_path)
+
+
+TOGETHER = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+sys.path.insert(0, {root!r})
+from tests.unit.test_train_detector import TEAM_KNOBS
+from training import train_detector
+from training.samples import film_images
+from training.synthetic import Film
+from training.team import join, leave
+images = film_images(Film(1, 2.0, size=(160, 120)), TEAM_KNOBS.input_size, count=6)
+team = join("cpu")
+train_detector.train(TEAM_KNOBS, images, Path({out!r}), team=team)
+leave(team)
+"""
+# The denoising queries' noise is drawn by process; without them two processes compute what one does.
+TEAM_KNOBS = replace(KNOBS, steps=2, num_denoising=0)
+
+
+def test_two_processes_train_as_one(images: Images, root: Path, tmp_path: Path) -> None:
+    alone = train_detector.train(TEAM_KNOBS, images, tmp_path / "alone")
+    (tmp_path / "together.py").write_text(TOGETHER.format(root=str(root), out=str(tmp_path / "together")))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*torchrun, tmp_path / "together.py"], capture_output=True, text=True, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(logged(tmp_path / "together", "loss"), logged(tmp_path / "alone", "loss"), rtol=1e-4)
+    together = runfolder.load_state(tmp_path / "together", torch.device("cpu"))
+    assert together is not None
+    for name, tensor in alone.state_dict().items():
+        torch.testing.assert_close(together["average"]["module"][name], tensor, rtol=0, atol=2e-4, msg=name)
+
+
+def test_a_batch_in_parts_trains_as_a_whole_one(images: Images, tmp_path: Path) -> None:
+    """With batch norms fixed: those that are trained see the parts alone."""
+    knobs = replace(TEAM_KNOBS, learning_rate=1e-5)
+    whole = train_detector.train(replace(knobs, steps=1), images, tmp_path / "whole")
+    cut = train_detector.train(replace(knobs, steps=1, accumulate=2), images, tmp_path / "cut")
+    assert_same_weights(whole, cut, tolerance=5e-2)
+    with pytest.raises(SettingsError, match="batch 4 cannot be cut into 1 processes x 3 parts"):
+        train_detector.train(replace(knobs, accumulate=3), images, tmp_path / "thirds")
+
+
+def test_processes_that_prepare_pictures_change_nothing(images: Images) -> None:
+    alone = list(parts(KNOBS, images, Team(), 1))
+    helped = list(parts(replace(KNOBS, workers=1), images, Team(), 1))
+    assert len(alone) == len(helped) == 3
+    for (a, labels_a), (b, labels_b) in zip(alone, helped, strict=True):
+        assert torch.equal(a, b)
+        assert all(torch.equal(x["boxes"], y["boxes"]) for x, y in zip(labels_a, labels_b, strict=True))
+
+
+def test_every_pass_shows_each_picture_once_in_another_order() -> None:
+    knobs = replace(KNOBS, batch=4)
+    seen = [number for step in range(6) for number in picture_numbers(knobs, 8, step)]
+    passes = [seen[:8], seen[8:16], seen[16:]]
+    assert all(sorted(one) == list(range(8)) for one in passes)
+    assert passes[0] != passes[1] != passes[2]
+    assert sorted(picture_numbers(knobs, 3, 0))[:1] == [0]  # fewer pictures than a batch: some come twice
+
+
+def test_other_scales_and_strong_augmentation_stop_before_the_end() -> None:
+    knobs = replace(KNOBS, scales=(64, 96), steps=100, plain_share=0.1)
+    assert {side(knobs, step) for step in range(90)} == {64, 96}
+    assert {side(knobs, step) for step in range(90, 100)} == {64}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_pictures_without_an_animal_are_learned_from(precision: str, images: Images, tmp_path: Path) -> None:
+    """One such picture in a batch, and a batch of nothing else."""
+
+    class Empty:
+        digest = "empty"
+
+        def __len__(self) -> int:
+            return 4
+
+        def picture(self, number: int) -> Picture:
+            return Picture(images.images[0], np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+
+    knobs = replace(KNOBS, precision=precision, steps=2)
+    train_detector.train(knobs, Joined((images, Empty())), tmp_path / "some")
+    train_detector.train(knobs, Empty(), tmp_path / "all", validation=Empty())
+    for run in ("some", "all"):
+        assert np.isfinite(logged(tmp_path / run, "loss")).all()
+    assert logged(tmp_path / "all", "AP") == [None]  # undefined, not 0
+
+
+def test_a_run_leaves_a_model_folder_that_loads_and_an_export_of_it(images: Images, tmp_path: Path) -> None:
+    network = train_detector.train(KNOBS, images, tmp_path, validation=images, classes=("rat",))
+    best = mousetal.detector.load(tmp_path / "best")
+    assert best.spec.classes == ("rat",)
+    assert best.spec.input_size == 64
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["AP"] == pytest.approx(max(logged(tmp_path, "AP")), rel=1e-4)
+    assert best.config.provenance["metrics"] == metrics
+    assert 0 < best.spec.score_threshold < 1
+    if metrics["step"] == KNOBS.steps:
+        assert_same_weights(network, best.network)
+    train_detector.detectorcard.copy(tmp_path / "best", tmp_path / "exported")
+    assert mousetal.detector.load(tmp_path / "exported").spec.classes == ("rat",)
+    card = (tmp_path / "exported" / "README.md").read_text()
+    assert card.startswith("# exported\n")
+    assert "| AP50 |" in card
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_without_anything_to_validate_on_the_last_weights_are_kept_and_the_card_says_so(
+    images: Images, tmp_path: Path
+) -> None:
+    network = train_detector.train(replace(KNOBS, steps=1), images, tmp_path)
+    assert_same_weights(network, mousetal.detector.load(tmp_path / "best").network)
+    assert "nothing to validate on" in (tmp_path / "best" / "README.md").read_text()
+
+
+def test_training_starts_from_our_folder_and_from_an_official_checkpoint(images: Images, tmp_path: Path) -> None:
+    first = train_detector.train(replace(KNOBS, steps=1), images, tmp_path / "first")
+    sizes = train_detector.network_config(KNOBS)
+    official = {"ema": {"module": to_official(first.state_dict(), sizes)}}
+    torch.save(official, tmp_path / "official.pth")
+    still = replace(KNOBS, steps=1, learning_rate=0.0, norms="frozen")
+    for name, start in (("a", tmp_path / "first" / "best"), ("b", tmp_path / "official.pth")):
+        network, _ = start_from(start, ("mouse",), is_frozen=False)
+        assert_same_weights(first, network)
+        assert train_detector.make_network(replace(still, start=str(start)), ("mouse",))[1].freeze_backbone_norms, name
+
+
+def test_other_classes_get_new_heads_and_keep_all_else(
+    images: Images, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train_detector.train(replace(KNOBS, steps=1), images, tmp_path / "first")
+    start = tmp_path / "first" / "best"
+    caplog.set_level("INFO")
+    network, sizes = start_from(start, ("mouse", "rat"))
+    assert sizes.num_classes == 2
+    assert "heads start anew" in caplog.text
+    assert "finds mouse, wanted are mouse, rat" in caplog.text
+    before = mousetal.detector.load(start).network.state_dict()
+    changed = [name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert changed
+    assert all("class_embed" in name or "score_head" in name for name in changed)
+
+
+def test_norms_and_biases_have_no_decay_and_the_backbone_its_own_rate() -> None:
+    network = build(train_detector.network_config(KNOBS))
+    groups = train_detector.parameter_groups(network, replace(KNOBS, backbone_factor=0.1, weight_decay=0.5))
+    counted = sum(parameter.numel() for group in groups for parameter in group["params"])  # type: ignore[attr-defined]
+    assert counted == sum(parameter.numel() for parameter in network.parameters())
+    backbone = {id(parameter) for parameter in network.model.backbone.parameters()}
+    for group in groups:
+        for parameter in group["params"]:  # type: ignore[attr-defined]
+            assert group["weight_decay"] == (0.5 if parameter.ndim > 1 else 0.0)
+            assert group["factor"] == (0.1 if id(parameter) in backbone else 1.0)
+
+
+def test_the_learning_rate_warms_up_and_falls_as_asked() -> None:
+    knobs = replace(KNOBS, steps=100, warmup=10, learning_rate=1.0)
+    rates = {
+        schedule: [train_detector.learning_rate(step, replace(knobs, schedule=schedule)) for step in range(100)]
+        for schedule in ("cosine", "constant", "multistep")
+    }
+    for values in rates.values():
+        assert values[:10] == pytest.approx(np.arange(1, 11) / 10)
+    assert rates["cosine"][10:] == sorted(rates["cosine"][10:], reverse=True)
+    assert rates["cosine"][-1] < 0.02
+    assert set(rates["constant"][10:]) == {1.0}
+    assert [rates["multistep"][step] for step in (69, 70, 89, 90)] == pytest.approx([1.0, 0.1, 0.1, 0.01])
+
+
+def test_the_average_follows_fast_at_first_and_slowly_later() -> None:
+    layer = nn.BatchNorm1d(1)
+    average = Average(layer, decay=0.9, ramp=2.0)
+    expected = 1.0
+    for step in range(1, 5):
+        with torch.no_grad():
+            layer.weight.fill_(step + 1.0)
+            layer.running_mean.fill_(step)  # type: ignore[union-attr]
+        average.update(layer)
+        kept = 0.9 * (1 - np.exp(-step / 2))
+        expected = kept * expected + (1 - kept) * (step + 1)
+        assert float(average.module.weight) == pytest.approx(expected, rel=1e-6)
+        assert float(average.module.running_mean) == pytest.approx(expected - 1, rel=1e-6)
+
+
+def found_by_chance(rng: np.random.Generator, classes: int) -> Found:
+    def boxes(count: int) -> np.ndarray:
+        corner = rng.uniform(0, 60, (count, 2))
+        return np.concatenate([corner, corner + rng.uniform(10, 40, (count, 2))], axis=1)
+
+    truth = boxes(int(rng.integers(0, 4)))
+    near = truth + rng.normal(0, 4, truth.shape)
+    found = np.concatenate([near, boxes(int(rng.integers(0, 4)))])
+    labels = rng.integers(0, classes, len(truth))
+    guesses = np.concatenate([labels, rng.integers(0, classes, len(found) - len(truth))])
+    return Found(found, rng.random(len(found)), guesses, truth, labels)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_our_average_precision_agrees_with_cocos_evaluator(seed: int) -> None:
+    """COCO's takes 101 points of the curve, ours all of it: with many boxes the two come close."""
+    rng = np.random.default_rng(seed)
+    found = [found_by_chance(rng, 1) for _ in range(60)]
+    theirs = coco_scores(found, ("mouse",))
+    assert average_precision_of(found) == pytest.approx(theirs["AP50"], abs=0.01)
+    assert average_precision_of(found, 0.75) == pytest.approx(theirs["AP75"], abs=0.01)
+    assert theirs["recall"] >= theirs["AP"]  # type: ignore[operator]
+
+
+def test_scores_are_undefined_without_truth_and_nought_without_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64)
+    truth = np.array([[0.0, 0.0, 5.0, 5.0]]), np.zeros(1, np.int64)
+    assert coco_scores([Found(*nothing, np.zeros((0, 4)), np.zeros(0, np.int64))], ("mouse",))["AP"] is None
+    assert coco_scores([Found(*nothing, *truth)], ("mouse",))["AP"] == 0.0
+    assert coco_scores([Found(truth[0], np.ones(1), truth[1], *truth)], ("mouse",))["AP"] == pytest.approx(1.0)
+    assert best_threshold([Found(*nothing, *truth)]) is None
+    assert capsys.readouterr().out == ""  # the evaluator's chatter is kept in
+
+
+def test_the_threshold_is_where_f1_is_best() -> None:
+    truth = np.array([[0.0, 0.0, 10.0, 10.0]])
+    far = truth + 50
+    found = [
+        Found(
+            np.concatenate([truth, far]), np.array([score, false]), np.zeros(2, np.int64), truth, np.zeros(1, np.int64)
+        )
+        for score, false in ((0.9, 0.1), (0.8, 0.3), (0.6, 0.5))
+    ]
+    threshold, f1 = best_threshold(found)  # type: ignore[misc]
+    assert 0.5 < threshold < 0.6
+    assert f1 == 1.0
+    scores, hits, truths = matched(found)
+    assert truths == 3
+    assert hits[scores >= threshold].all()
+
+
+def test_average_precision_is_one_for_perfect_boxes_and_less_for_a_missed_picture(images: Images) -> None:
+    class Known(nn.Module):
+        def __init__(self, boxes: np.ndarray) -> None:
+            super().__init__()
+            self.boxes = torch.from_numpy(boxes)
+
+        def forward(self, pixel_values: torch.Tensor) -> object:
+            class Output:
+                logits = torch.tensor([[[2.0], [-2.0]]]).repeat(len(pixel_values), 1, 1)
+                pred_boxes = torch.stack([self.boxes, torch.full_like(self.boxes, 0.01)], dim=1)
+
+            return Output()
+
+    assert boxscores.average_precision(Known(images.boxes), images) == 1
+    wrong = images.boxes.copy()
+    wrong[0] = 0.01
+    assert 0.5 < boxscores.average_precision(Known(wrong), images) < 1
+
+
+def test_knobs_come_from_the_file_and_flags_have_the_last_word(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('steps = 7\nlearning_rate = 1\nscales = [64, 96]\ndata = ["a"]\n')
+    parser = knobflags.argparse.ArgumentParser()
+    knobflags.add_flags(parser, Knobs)
+    arguments = parser.parse_args(["--config", str(tmp_path / "a.toml"), "--steps", "9", "--data", "b", "c"])
+    knobs = knobflags.read(Knobs, arguments)
+    assert (knobs.steps, knobs.learning_rate, knobs.scales, knobs.data) == (9, 1.0, (64, 96), ("b", "c"))
+    assert "pixels, a multiple of 32" in parser.format_help()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("stepps = 3", "stepps"), ('steps = "3"', "steps: expected a int"), ("steps =", "expected a TOML file")],
+)
+def test_a_knob_that_makes_no_sense_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(text + "\n")
+    with pytest.raises(SettingsError, match=message):
+        knobflags.read_file(Knobs, tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"variant": "r19vd"}, "variant: one of r18vd"),
+        ({"variant": "r18vd", "start": "x"}, "Leave one of the two out"),
+        ({"schedule": "saw"}, "schedule: one of cosine"),
+        ({"precision": "fp16"}, "needs a GPU"),
+        ({"batch": 0}, "at least 1"),
+    ],
+)
+def test_settings_that_contradict_are_refused_before_the_start(
+    change: dict[str, object], message: str, images: Images, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        train_detector.train(replace(KNOBS, **change), images, tmp_path)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_input_size_that_the_network_cannot_take_is_refused(images: Images, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="multiple of 32"):
+        train_detector.train(replace(KNOBS, scales=(64, 70)), images, tmp_path)
+
+
+def test_published_variants_can_be_named() -> None:
+    assert train_detector.network_config(replace(KNOBS, variant="r50vd_m"), 3) == replace(
+        NetworkConfig.from_json(train_detector.VARIANTS["r50vd_m"].to_json(), ""), num_classes=3
+    )
+
+
+def test_the_demo_detectors_configuration_is_read(root: Path) -> None:
+    knobs = knobflags.read_file(DemoKnobs, root / "training" / "configs" / "demo-detector.toml")
+    assert knobs.steps >= 1000
+    assert knobs.films == 500
+
+
+def test_a_program_ends_with_the_code_of_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    def raises(error: BaseException) -> int:
+        raise error
+
+    cases: Iterator[tuple[BaseException, int]] = iter(
+        [(SettingsError("s"), 2), (RecordError("r"), 1), (KeyboardInterrupt(), 130), (ZeroDivisionError(), 3),
+         (torch.OutOfMemoryError("8 GiB"), 1)]
+    )  # fmt: skip
+    for error, code in cases:
+        assert exitcodes.guarded(lambda error=error: raises(error), "Lower batch.") == code  # type: ignore[misc]
+    assert "out of memory on the GPU (8 GiB). Lower batch." in capsys.readouterr().err
+
+
+def test_a_stored_model_tells_all_settings(images: Images, tmp_path: Path) -> None:
+    train_detector.train(replace(KNOBS, steps=1), images, tmp_path)
+    config, _ = modelfolder.read(modelfolder.locate(tmp_path / "best"), RtdetrConfig)
+    assert config.provenance["knobs"]["learning_rate"] == KNOBS.learning_rate

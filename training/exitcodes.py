@@ -1,0 +1,35 @@
+"""How a training program ends: the same codes as the driver's, and a sentence instead of a traceback.
+
+0 all well, 1 some or all input failed, 2 wrong usage or settings, 3 a defect of ours, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+
+import torch
+
+from mousetal.errors import MousetalError, SettingsError
+
+OK, FAILED, USAGE, DEFECT, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def guarded(program: Callable[[], int], too_large: str = "") -> int:
+    """Run the program; its exit code, whatever happens in it. ``too_large`` says what to lower when memory runs out."""
+    try:
+        return program()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except MousetalError as error:
+        print(error, file=sys.stderr)
+        return USAGE if isinstance(error, SettingsError) else FAILED
+    except torch.OutOfMemoryError as error:
+        print(f"out of memory on the GPU ({str(error).splitlines()[0]}). {too_large}".strip(), file=sys.stderr)
+        return FAILED
+    except Exception:  # noqa: BLE001  the one place where a defect is told from an expected failure
+        traceback.print_exc()
+        print("this is a defect of mousetal: please report it with the lines above", file=sys.stderr)
+        return DEFECT
