@@ -9,8 +9,6 @@ import sys
 import traceback
 from collections.abc import Callable
 
-import torch
-
 from mousetal.errors import MousetalError, SettingsError
 
 OK, FAILED, USAGE, DEFECT, INTERRUPTED = 0, 1, 2, 3, 130
@@ -26,10 +24,10 @@ def guarded(program: Callable[[], int], too_large: str = "") -> int:
     except MousetalError as error:
         print(error, file=sys.stderr)
         return USAGE if isinstance(error, SettingsError) else FAILED
-    except torch.OutOfMemoryError as error:
-        print(f"out of memory on the GPU ({str(error).splitlines()[0]}). {too_large}".strip(), file=sys.stderr)
-        return FAILED
-    except Exception:  # noqa: BLE001  the one place where a defect is told from an expected failure
+    except Exception as error:  # noqa: BLE001  the one place where a defect is told from an expected failure
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which not every program imports
+            print(f"out of memory on the GPU ({str(error).splitlines()[0]}). {too_large}".strip(), file=sys.stderr)
+            return FAILED
         traceback.print_exc()
         print("this is a defect of mousetal: please report it with the lines above", file=sys.stderr)
         return DEFECT

@@ -20,11 +20,11 @@ import openpyxl
 from mousetal import atomic, video
 from mousetal import dataset as datasets
 from mousetal.dataset import Dataset, VideoEntry
-from mousetal.errors import MousetalError, SettingsError
 from mousetal.formats import boris, supervisely
 from mousetal.formats.csv import safe, table_text
 from mousetal.seconds import seconds_at
 from mousetal.types import Label, VideoInfo
+from training.exitcodes import guarded
 
 FORMATS = ("supervisely", "boris", "csv", "xlsx")
 COLUMNS = (
@@ -122,14 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", type=Path, default=Path("dataset"), help="the data set's folder")
     parser.add_argument("--format", choices=FORMATS, required=True)
     parser.add_argument("--out", type=Path, required=True, help="file to write; for supervisely a folder")
-    try:
-        return run(parser.parse_args(arguments))
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except MousetalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    given = parser.parse_args(arguments)
+    return guarded(lambda: run(given))
 
 
 if __name__ == "__main__":

@@ -23,11 +23,12 @@ from pathlib import Path
 from mousetal import atomic
 from mousetal import dataset as datasets
 from mousetal.dataset import Dataset, VideoEntry
-from mousetal.errors import MousetalError, SettingsError
+from mousetal.errors import SettingsError
 from mousetal.formats import boris, supervisely
 from mousetal.formats.csv import INTERVAL_COLUMNS
 from mousetal.formats.sheets import read_sheets
 from mousetal.types import FrameRange, Label
+from training.exitcodes import guarded
 from training.importing import mapping as mappings
 from training.importing.labels import to_labels
 from training.importing.mapping import TableMapping
@@ -237,14 +238,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    try:
-        return run(parse(arguments))
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except MousetalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return guarded(lambda: run(parse(arguments)))
 
 
 if __name__ == "__main__":

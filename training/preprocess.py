@@ -29,12 +29,13 @@ import numpy as np
 from mousetal import atomic, records, video
 from mousetal import dataset as datasets
 from mousetal.dataset import Dataset, VideoEntry
-from mousetal.errors import MousetalError, RecordError, SettingsError, VideoError
+from mousetal.errors import RecordError, SettingsError, VideoError
 from mousetal.types import Float64Array, VideoInfo
 from training import boxes as boxing
 from training.clipping import Loss, Shape, cut_video
 from training.clips import Clip, ClipTable, read_table, write_table
 from training.cutting import CutRules, frame_labels, plan_cuts
+from training.exitcodes import FAILED, OK, guarded
 from training.splits import TEST, assign, leaks
 
 if TYPE_CHECKING:
@@ -354,25 +355,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hard-negatives", type=Path, help="OUTPUT of a driver's run over this data set")
     parser.add_argument("--resplit", action="store_true", help="deal the sides out anew")
     given = parser.parse_args(arguments)
-    try:
-        knobs = read_knobs(given.config)
-        table, report = preprocess(
-            given.dataset, given.clips, given.detector, knobs, given.hard_negatives, given.resplit
-        )
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except MousetalError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; run it again to go on", file=sys.stderr)
-        return 130
+    return guarded(lambda: run(given))
+
+
+def run(given: argparse.Namespace) -> int:
+    knobs = read_knobs(given.config)
+    table, report = preprocess(given.dataset, given.clips, given.detector, knobs, given.hard_negatives, given.resplit)
     print(said(report, table))
     if not table.clips:
-        print("error: no clip came of it; see above", file=sys.stderr)
-        return 1
-    return 1 if report.failed else 0
+        print("no clip came of it; see above", file=sys.stderr)
+        return FAILED
+    return FAILED if report.failed else OK
 
 
 if __name__ == "__main__":
