@@ -30,7 +30,7 @@ from mousetal.types import BoutRule, VideoResult
 from training import finetune_mvd, runs, train_detector
 from training.demo_cards import classifier_card, detector_card
 from training.demo_eval import FILMS, SEED, analyse_video, render, tally_films
-from training.evaluate import TOLERANCE_S, Tally, add, table, tally
+from training.evaluation.tally import TOLERANCE_S, Tally, add, table, tally
 from training.real_boxes import load_real
 from training.samples import load_clips, load_images
 from training.synthetic import BEHAVIORS, TRUTH_SUFFIX, Truth, read_truth
