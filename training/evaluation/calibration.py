@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mousetal.intervals import frame_posteriors, match
-from mousetal.types import Float32Array, Float64Array, Int64Array, WindowScore
+from mousetal.types import Float32Array, Float64Array, WindowScore
 from training.evaluation.comparison import BoolArray, Comparison
 from training.evaluation.share import Number
 
@@ -90,36 +90,42 @@ def tempered_scores(scores: Sequence[WindowScore], temperature: float, is_multi_
     )
 
 
-def log_loss(posteriors: Float32Array, labels: Int64Array) -> float:
-    """Minus the mean log probability of the true class, over frames with a label (>= 0) and a posterior."""
-    counts = (labels >= 0) & np.isfinite(posteriors).all(axis=1)
-    chosen = posteriors[counts, labels[counts]].astype(np.float64)
-    return float(-np.log(np.maximum(chosen, SMALLEST)).mean()) if len(chosen) else 0.0
+def log_loss(posteriors: Float32Array, targets: Float64Array, is_multi_label: bool) -> tuple[float, int]:
+    """Minus the log probability of the truth, summed, and over how many frames (multi-label: frames and classes).
+
+    ``targets`` (frames, classes) is 1 for what is true, 0 for what is not, NaN where that is unknown.
+    """
+    p = np.clip(posteriors.astype(np.float64), SMALLEST, 1 - SMALLEST)
+    if is_multi_label:
+        losses = -targets * np.log(p) - (1 - targets) * np.log1p(-p)
+    else:
+        losses = -(targets * np.log(p)).sum(axis=1)
+    known = losses[np.isfinite(losses)]
+    return float(known.sum()), len(known)
 
 
 def fit_temperature(
-    videos: Sequence[tuple[Sequence[WindowScore], Int64Array]], is_multi_label: bool
-) -> tuple[float, float, float]:
-    """The temperature at which the truth is likeliest, the loss at 1 and there.
+    videos: Sequence[tuple[Sequence[WindowScore], Float64Array]], is_multi_label: bool
+) -> tuple[float, float | None, float | None]:
+    """The temperature at which the truth is likeliest, the mean loss at 1 and there; 1 where nothing is known.
 
-    ``videos`` are windows and the true class of each frame, int64 (frames,), negative where it does not count.
+    ``videos`` are windows and `log_loss`'s targets of the same video.
     """
 
-    def loss(temperature: float) -> float:
-        total, frames = 0.0, 0
-        for scores, labels in videos:
-            num_classes = len(scores[0].probabilities) if scores else 1
+    def loss(temperature: float) -> float | None:
+        total, known = 0.0, 0
+        for scores, targets in videos:
             mended = tempered_scores(scores, temperature, is_multi_label)
-            posteriors = frame_posteriors(mended, len(labels), num_classes)
-            counted = int(((labels >= 0) & np.isfinite(posteriors).all(axis=1)).sum())
-            total += counted * log_loss(posteriors, labels)
-            frames += counted
-        return total / frames if frames else 0.0
+            part, n = log_loss(frame_posteriors(mended, *targets.shape), targets, is_multi_label)
+            total, known = total + part, known + n
+        return total / known if known else None
 
-    exponent = _lowest(lambda log_t: loss(math.exp(log_t)), math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1]))
-    best = math.exp(exponent)
-    before, after = loss(1.0), loss(best)
-    return (best, before, after) if after < before else (1.0, before, before)
+    before = loss(1.0)
+    if before is None:
+        return 1.0, None, None
+    lowest = _lowest(lambda log_t: loss(math.exp(log_t)) or 0.0, math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1]))
+    after = loss(math.exp(lowest))
+    return (math.exp(lowest), before, after) if after is not None and after < before else (1.0, before, before)
 
 
 def _lowest(function: Callable[[float], float], low: float, high: float, steps: int = 24) -> float:

@@ -61,6 +61,11 @@ class Comparison:
     def scored_seconds(self) -> float:
         return float(np.diff(self.edges_seconds)[self.is_scored].sum())
 
+    @property
+    def unscored_ranges(self) -> tuple[FrameRange, ...]:
+        """What the person did not look at."""
+        return tuple(FrameRange(start, end) for start, end in runs_of(~self.is_scored).tolist())
+
     def found_ranges(self, behavior: str) -> tuple[FrameRange, ...]:
         return tuple(one.frames for one in self.found[behavior])
 

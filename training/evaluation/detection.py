@@ -40,7 +40,9 @@ def ranked(comparison: Comparison, behavior: str, min_iou: float) -> Ranked:
     free = set(range(len(truth)))
     hits = []
     for one in found:
-        overlaps = [(temporal_iou(one.frames, truth[place]), place) for place in free]
+        overlaps = [
+            (temporal_iou(one.frames, truth[place]), place) for place in free if one.frames.overlap(truth[place])
+        ]
         overlap, place = max(overlaps, default=(0.0, -1))
         is_hit = overlap >= min_iou and overlap > 0
         free -= {place} if is_hit else set()

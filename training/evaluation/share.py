@@ -40,7 +40,8 @@ class Counts:
 
 def total(counts: Iterable[Counts]) -> Counts:
     """The sum over videos."""
-    return sum(counts, Counts())
+    columns = list(zip(*((one.hits, one.false, one.missed) for one in counts), strict=True))
+    return Counts(*map(sum, columns)) if columns else Counts()
 
 
 def ratio(part: float, whole: float) -> Number:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 
@@ -22,6 +23,7 @@ def probability(t: float, degrees: int) -> float:
     return sin * series
 
 
+@functools.cache
 def quantile(level: float, degrees: int) -> float:
     """The t for which |T| <= t with chance ``level``: 12.706 for 0.95 and one degree of freedom."""
     low, high = 0.0, 1.0
