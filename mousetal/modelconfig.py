@@ -1,7 +1,8 @@
 """What a model folder's ``config.json`` says, as dataclasses: strict when read, plain when written.
 
-Every key must be there, of the right type, and no other. The one exception is ``network``: a plain object of sizes that
-the package which builds the network (``mvd`` or ``detector``) types for itself.
+Every key must be there, of the right type, and no other. There are two exceptions. ``network`` is a plain object of
+sizes that the package which builds the network (``mvd`` or ``detector``) types for itself; ``temperature`` may be left
+out, and then is 1.
 
     config = parse(json.loads(text), where="models/demo-mvd/config.json")
     text = json.dumps(to_json(config))
@@ -55,7 +56,10 @@ class ImageInput:
 
 @dataclass(frozen=True, slots=True)
 class MvdConfig:
-    """A clip classifier. ``bouts`` holds one rule per class, in the order of ``classes``."""
+    """A clip classifier. ``bouts`` holds one rule per class, in the order of ``classes``.
+
+    The network's logits are divided by ``temperature`` before they become probabilities.
+    """
 
     classes: tuple[str, ...]
     background: int | None
@@ -64,6 +68,7 @@ class MvdConfig:
     bouts: tuple[BoutRule, ...]
     multi_label: bool = False
     provenance: Mapping[str, Json] = field(default_factory=dict)
+    temperature: float = 1.0
 
     kind: ClassVar[str] = "mvd"
 
@@ -139,6 +144,8 @@ def to_json(config: ModelConfig) -> dict[str, Json]:
         rules = zip(config.classes, config.bouts, strict=True)
         document["bouts"] = {name: asdict(rule) for i, (name, rule) in enumerate(rules) if i != config.background}
         document["multi_label"] = config.multi_label
+        if config.temperature != 1.0:  # left out where it changes nothing, so that older versions read the folder
+            document["temperature"] = config.temperature
     document["provenance"] = dict(config.provenance)
     return document
 
@@ -164,6 +171,10 @@ class Fields:
             raise ModelError(f"{self.where}: {key!r} should be a {kind.__name__}, got {value!r}")
         checked: T = value
         return checked
+
+    def has(self, key: str) -> bool:
+        """Whether ``key`` is there and nobody took it yet."""
+        return key in self._left
 
     def take_optional(self, key: str, kind: type[T]) -> T | None:
         """As ``take``, but null is allowed (the key must still be there)."""
@@ -197,8 +208,16 @@ def _parse_mvd(fields: Fields) -> MvdConfig:
         input=_parse_clip_input(fields.take_object("input")),
         bouts=_parse_bouts(fields.take_object("bouts"), classes, background),
         multi_label=fields.take("multi_label", bool),
+        temperature=_parse_temperature(fields),
         provenance=fields.take("provenance", dict),
     )
+
+
+def _parse_temperature(fields: Fields) -> float:
+    value = fields.take("temperature", float) if fields.has("temperature") else 1.0
+    if value <= 0:
+        raise ModelError(f"{fields.where}: 'temperature' should be above 0, got {value}")
+    return value
 
 
 def _parse_rtdetr(fields: Fields) -> RtdetrConfig:

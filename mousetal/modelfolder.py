@@ -125,6 +125,11 @@ def write(folder: Path, config: ModelConfig, tensors: Mapping[str, npt.NDArray[A
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     atomic.write_bytes(folder / WEIGHTS_NAME, safetensors.numpy.save(contiguous))
     atomic.write_text(folder / CARD_NAME, card)
+    write_config(folder, config)
+
+
+def write_config(folder: Path, config: ModelConfig) -> None:
+    """Replaces the config of a folder of ours, and leaves weights and card as they are. Raises OutputError."""
     atomic.write_json(folder / CONFIG_NAME, to_json(config), indent=2)
 
 

@@ -22,7 +22,8 @@ from mousetal import video
 from mousetal.errors import MousetalError
 from mousetal.pipeline import Plan, analyse, finish
 from mousetal.types import VideoResult
-from training.evaluate import TOLERANCE_S, Tally, add, ratio, summary, table, tally_video
+from training.evaluation.share import ratio
+from training.evaluation.tally import TOLERANCE_S, Tally, add, summary, table, tally_video
 from training.synthetic import BEHAVIORS, TRUTH_SUFFIX, Film, read_truth, write_video
 
 SEED = 30_000  # films from here on are used for nothing else

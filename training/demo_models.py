@@ -15,24 +15,22 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import mousetal.detector
 import mousetal.mvd
 from mousetal.errors import MousetalError
-from mousetal.intervals import find_bouts
 from mousetal.modelconfig import ClipInput, ImageInput, MvdConfig, RtdetrConfig
-from mousetal.types import BoutRule, VideoResult
+from mousetal.types import BoutRule, FrameRange, Label, VideoResult
 from training import finetune_mvd, knobflags, runs, train_detector
 from training.boxscores import average_precision
 from training.demo_cards import classifier_card, detector_card
 from training.demo_eval import FILMS, SEED, analyse_video, render, tally_films
 from training.demo_pictures import DemoKnobs, load_data
-from training.evaluate import TOLERANCE_S, Tally, add, table, tally
+from training.evaluation import comparison, tuning
+from training.evaluation.tally import TOLERANCE_S, table
 from training.real_boxes import load_real
 from training.samples import load_clips, load_images
 from training.synthetic import BEHAVIORS, TRUTH_SUFFIX, Truth, read_truth
@@ -41,13 +39,6 @@ CONFIGS = Path(__file__).parent / "configs"
 VALIDATION_SEED = 20_000
 VALIDATION_FILMS = 24
 SCORE_THRESHOLD = 0.4
-LONG_FRAMES = 30  # bouts longer than that on average are also scored frame by frame
-
-# What is tried for the bout rules: thresholds, low thresholds as shares of them, seconds.
-THRESHOLDS = (0.4, 0.45, 0.5, 0.525, 0.55, 0.575, 0.6, 0.65, 0.7)
-LOW_SHARES = (0.75, 0.85, 1.0)
-MINIMA_S = {BEHAVIORS[0]: (0.0, 0.3, 0.6), BEHAVIORS[1]: (0.0, 0.1, 0.15)}
-BRIDGES_S = {BEHAVIORS[0]: (0.0, 0.3, 0.6), BEHAVIORS[1]: (0.0, 0.1)}
 LICENCE = "Apache-2.0"
 
 log = logging.getLogger(__name__)
@@ -121,44 +112,18 @@ def analyse_validation(models: Path, work: Path) -> list[Analysed]:
 
 
 def choose_rules(films: Sequence[Analysed]) -> tuple[BoutRule, ...]:
-    """The bout rule of each class that does best on the films.
-
-    Of equally good rules the middle one is taken, so that a rule at the edge of what works is not.
-    """
-    rules = list(films[0][0].classifier.rules)
-    for behavior in BEHAVIORS:
-        label = films[0][0].classifier.classes.index(behavior)
-        scored = []
-        for threshold, share, minimum_s, bridge_s in product(
-            THRESHOLDS, LOW_SHARES, MINIMA_S[behavior], BRIDGES_S[behavior]
-        ):
-            rules[label] = BoutRule(threshold, round(threshold * share, 3), minimum_s, bridge_s)
-            scored.append((merit(tally_rules(films, tuple(rules))[behavior]), rules[label]))
-        highest = max(value for value, _ in scored)
-        best = [rule for value, rule in scored if value > highest - 0.005]
-        rules[label] = best[len(best) // 2]
-        log.info(
-            "bout rule chosen behavior=%r rule=%s merit=%.2f equals=%d", behavior, rules[label], highest, len(best)
+    """The bout rule of each class that does best on the films, as for any other model."""
+    comparisons = [
+        comparison.of_result(
+            result,
+            [Label(one.behavior, FrameRange(one.start_frame, one.end_frame)) for one in truth],
+            BEHAVIORS,
         )
-    return tuple(rules)
-
-
-def merit(counts: Tally) -> float:
-    """The worse of two shares: true bouts that were found, found bouts that were true. Half of it is F1 over frames
-    where bouts are long enough for that to mean something."""
-    found, true = (counts.matched / max(1, n) for n in (counts.true_bouts, counts.found_bouts))
-    are_long = counts.true_frames > LONG_FRAMES * counts.true_bouts
-    return (min(found, true) + (counts.f1 or 0.0)) / 2 if are_long else min(found, true)
-
-
-def tally_rules(films: Sequence[Analysed], rules: tuple[BoutRule, ...]) -> dict[str, Tally]:
-    """Counts over analysed films, had their bouts been made by these rules."""
-    total = dict.fromkeys(BEHAVIORS, Tally())
-    for result, truth in films:
-        bouts = find_bouts(result.posteriors, replace(result.classifier, rules=rules), result.info.pts_seconds)
-        is_scored = np.isfinite(result.posteriors).all(axis=1)
-        total = add(total, tally(truth, bouts, is_scored, result.info.fps, TOLERANCE_S))
-    return total
+        for result, truth in films
+    ]
+    spec = films[0][0].classifier
+    chosen = {choice.behavior: choice.rule for choice in tuning.choose_rules(comparisons, spec)}
+    return tuple(chosen.get(name, rule) for name, rule in zip(spec.classes, spec.rules, strict=True))
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ import numpy as np
 import mousetal.detector
 from mousetal.errors import MousetalError
 from training.boxscores import average_precision
-from training.evaluate import TOLERANCE_S, table, tally_results
+from training.evaluation.tally import TOLERANCE_S, table, tally_results
 from training.real_boxes import load_real
 from training.real_videos import gather
 from training.samples import Images

@@ -1,174 +1,289 @@
-"""How well bouts agree with truth: frame by frame, and bout by bout. A first, simple version.
+"""How well a model, or a person, agrees with people: evaluation.json and evaluation.html.
 
-    python -m training.evaluate --predictions output/demo --truth videos    # a run's results, truth beside its videos
+    python -m training.evaluate --dataset DIR --split test --model-dir MODEL --stored-boxes --out OUT
+    python -m training.evaluate --dataset DIR --tune --model-dir MODEL --detector-dir DETECTOR --out OUT
+    python -m training.evaluate --predictions output/demo --truth videos           # a run's results on synthetic films
+    python -m training.evaluate --predictions OUTPUT --dataset DIR --out OUT       # ... on a data set
+    python -m training.evaluate --raters labels.csv --behavior Grooming --out OUT  # people beside each other
 
-Frame scores count the frames that were scored. A true bout is found when one of its class starts within the tolerance
-of its start, one to one; a bout that is left over is false. A number that is undefined (no such bouts) is shown as NA.
+With --tune, bout rules and temperature are chosen on the validation videos and written into the model folder. Results
+of analysed videos are kept in OUT: a second call goes on where the first stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from mousetal import atomic, records
+from mousetal import dataset as datasets
+from mousetal.dataset import Dataset, VideoEntry
+from mousetal.errors import MousetalError, SettingsError
+from training.evaluation.share import Number
+from training.evaluation.tally import TOLERANCE_S, table, tally_results
 
-from mousetal import records
-from mousetal.errors import MousetalError, RecordError
-from mousetal.intervals import match
-from mousetal.types import Bout, FrameRange, VideoResult
-from training.synthetic import BEHAVIORS, TRUTH_SUFFIX, Truth, read_truth
+JSON_NAME, PAGE_NAME = "evaluation.json", "evaluation.html"
 
-TOLERANCE_S = 0.25
-MIN_IOU = 0.5
-
-
-@dataclass(frozen=True)
-class Tally:
-    """Counts for one class; they add up over videos. ``overlapping`` are true bouts met with IoU >= 0.5."""
-
-    true_frames: int = 0
-    found_frames: int = 0
-    shared_frames: int = 0
-    true_bouts: int = 0
-    found_bouts: int = 0
-    matched: int = 0
-    overlapping: int = 0
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
-
-    @property
-    def precision(self) -> float | None:
-        return ratio(self.shared_frames, self.found_frames)
-
-    @property
-    def recall(self) -> float | None:
-        return ratio(self.shared_frames, self.true_frames)
-
-    @property
-    def f1(self) -> float | None:
-        return ratio(2 * self.shared_frames, self.true_frames + self.found_frames)
-
-    @property
-    def false_bouts(self) -> int:
-        return self.found_bouts - self.matched
+log = logging.getLogger(__name__)
 
 
-def ratio(part: float, whole: float) -> float | None:
-    """``part / whole``; None where there is no whole."""
-    return part / whole if whole else None
+def evaluate_model(
+    dataset: Dataset,
+    split: str,
+    model: Path,
+    detector: Path | None,
+    out: Path,
+    rater: str | None = None,
+    device: str = "cpu",
+    precision: str = "fp32",
+) -> dict[str, Any]:
+    """Analyse a split's videos, compare, write both files; the content of evaluation.json. ``detector`` None: stored
+    boxes. For what runs by itself after training."""
+    from training.evaluation import gather
+
+    networks = Networks(dataset, model, detector, out, device, precision)
+    facts = networks.facts(split)
+    return publish(gather.of_dataset(dataset, split, networks.result, facts, rater), dataset, out)
 
 
-def tally(truth: Sequence[Truth], found: Sequence[Bout], is_scored: npt.NDArray[np.bool_], fps: Fraction,
-          tolerance_s: float) -> dict[str, Tally]:  # fmt: skip
-    """Counts per class for one video; ``is_scored`` is bool (num_frames,)."""
-    tallies = {}
-    for behavior in BEHAVIORS:
-        true = sorted((t.start_frame, t.end_frame) for t in truth if t.behavior == behavior)
-        seen = sorted((b.start_frame, b.end_frame) for b in found if b.behavior == behavior)
-        true_mask, seen_mask = (_mask(ranges, len(is_scored)) & is_scored for ranges in (true, seen))
-        tolerance = float(tolerance_s * fps)
-        overlapping = match([FrameRange(*r) for r in seen], [FrameRange(*r) for r in true], MIN_IOU)
-        tallies[behavior] = Tally(
-            true_frames=int(true_mask.sum()),
-            found_frames=int(seen_mask.sum()),
-            shared_frames=int((true_mask & seen_mask).sum()),
-            true_bouts=len(true),
-            found_bouts=len(seen),
-            matched=matched_within([start for start, _ in true], [start for start, _ in seen], tolerance),
-            overlapping=len(overlapping),
+def tune_model(
+    dataset: Dataset, split: str, model: Path, detector: Path | None, out: Path, device: str, precision: str
+) -> Any:
+    """Choose temperature and rules on a split and write them into the model folder; what was chosen."""
+    from mousetal import modelfolder
+    from mousetal.modelconfig import MvdConfig
+    from training.evaluation import gather, tuning
+
+    if split == "test":
+        raise SettingsError("--tune with --split test: what is chosen on test videos can't be tested on them.")
+    networks = Networks(dataset, model, detector, out, device, precision)
+    config = modelfolder.read_config(model)
+    assert isinstance(config, MvdConfig)  # or it would not have loaded
+    evaluated = gather.of_dataset(dataset, split, networks.result, networks.facts(split))
+    config, chosen = tuning.tune(evaluated.comparisons, config, networks.classifier.spec)
+    digest = gather.data_digest(dataset, split)
+    notes = tuning.provenance(chosen, digest, split, len(evaluated.comparisons))
+    modelfolder.write_config(model, replace(config, provenance={**config.provenance, "tuning": notes}))
+    for video, reason in evaluated.skipped.items():
+        log.warning("skipped video=%s reason=%s", video, reason)
+    return chosen
+
+
+class Networks:
+    """The two networks, loaded once, and what they say of a video."""
+
+    def __init__(
+        self, dataset: Dataset, model: Path, detector: Path | None, out: Path, device: str, precision: str
+    ) -> None:
+        import mousetal.detector
+        import mousetal.mvd
+        from training.evaluation import analysis
+
+        self.dataset, self.model, self.out = dataset, model, out
+        self.classifier = mousetal.mvd.load(model, device, precision)
+        self.detector = mousetal.detector.load(detector, device, precision) if detector else None
+        self._weights = analysis.weights_digest(model)
+
+    def result(self, entry: VideoEntry) -> Any:
+        from training.evaluation import analysis
+
+        log.info("analysing video=%s", entry.path)
+        return analysis.analyse_entry(self.dataset, entry, self.classifier, self.detector, self._weights, self.out)
+
+    def facts(self, split: str) -> dict[str, Any]:
+        name = self.classifier.spec.name
+        return {
+            "title": f"{name} on {self.dataset.root.resolve().name}, {split}",
+            "lead": f"What the model {name} finds, beside what people saw.",
+            "data_set": str(self.dataset.root),
+            "split": split,
+            "model": f"{name}, sha256 {self.classifier.spec.sha256}",
+            "detector": "boxes stored in the data set" if self.detector is None else self.detector.spec.name,
+            "computed_on": self.classifier.spec.device,
+            "temperature": self.classifier.config.temperature,
+            "bout_rules": "; ".join(f"{n}: {r}" for n, r in zip(
+                self.classifier.spec.classes, self.classifier.spec.rules, strict=True))
+        }  # fmt: skip
+
+
+def publish(evaluated: Any, dataset: Dataset | None, out: Path, videos: Path | None = None) -> dict[str, Any]:
+    """Write evaluation.json and evaluation.html; the content of the former. ``videos`` is where paths start."""
+    from training.evaluation import document, mistakes, page
+
+    content = document.build(evaluated)
+    worst = mistakes.worst(evaluated.comparisons) if evaluated.has_model else []
+    root = dataset.root if dataset else videos
+    paths = {one.video: root / one.video for one in evaluated.comparisons} if root else {}
+    strips = mistakes.pictures(worst, evaluated.comparisons, paths)
+    atomic.write_json(out / JSON_NAME, content)
+    page.write(out / PAGE_NAME, content, evaluated.comparisons, strips, worst)
+    return content
+
+
+def lines(content: dict[str, Any]) -> str:
+    """The result in a few lines, for the terminal."""
+    rows = [f"{'behavior':24}{'bouts':>7}{'found':>7}{'F1 ±250 ms':>12}{'F1@25':>7}{'frame F1':>10}{'AP':>6}{'CCC':>6}"]
+    for name, one in content["behaviors"].items():
+        precision = one.get("average_precision", {"value": None})["value"]
+        numbers = [one["onsets"]["250 ms"]["f1"]["value"], one["segments"]["25"]["f1"]["value"],
+                   one["frames"]["f1"]["value"], precision, one["agreement"]["count"]["ccc"]]  # fmt: skip
+        widths = (12, 7, 10, 6, 6)
+        rows.append(
+            f"{name[:23]:24}{one['support']['bouts']:>7}{one['support']['found_bouts']:>7}"
+            + "".join(f"{_shown(value):>{width}}" for value, width in zip(numbers, widths, strict=True))
         )
-    return tallies
+    return "\n".join([*rows, *(f"note: {text}" for text in content["warnings"])])
 
 
-def _mask(ranges: Iterable[tuple[int, int]], num_frames: int) -> npt.NDArray[np.bool_]:
-    mask = np.zeros(num_frames, np.bool_)
-    for start, end in ranges:
-        mask[start:end] = True
-    return mask
+def run(arguments: argparse.Namespace) -> int:
+    """What the flags ask for."""
+    if arguments.raters:
+        return _run_raters(arguments)
+    if arguments.predictions and arguments.truth:
+        return _run_films(arguments)
+    if not arguments.dataset:
+        raise SettingsError("give --dataset, or --predictions with --truth, or --raters; see --help.")
+    if not arguments.out:
+        raise SettingsError("--out is missing: the folder for results.")
+    dataset = datasets.read(arguments.dataset)
+    if arguments.predictions:
+        return _run_predictions(arguments, dataset)
+    if not arguments.model_dir or bool(arguments.detector_dir) == arguments.stored_boxes:
+        raise SettingsError("--model-dir is needed, and one of --detector-dir and --stored-boxes (or --predictions).")
+    import torch
 
-
-def matched_within(true: Sequence[float], found: Sequence[float], tolerance: float) -> int:
-    """The most pairs, one to one, that are at most ``tolerance`` apart; both sequences sorted."""
-    i = j = pairs = 0
-    while i < len(true) and j < len(found):
-        if abs(true[i] - found[j]) <= tolerance:
-            i, j, pairs = i + 1, j + 1, pairs + 1
-        elif true[i] < found[j]:
-            i += 1
-        else:
-            j += 1
-    return pairs
-
-
-def tally_results(output: Path, truth_folder: Path, tolerance_s: float) -> dict[str, Tally]:
-    """Counts over all videos that have a truth file in ``truth_folder``, from the results in ``output``."""
-    paths = sorted(truth_folder.rglob("*" + TRUTH_SUFFIX))
-    if not paths:
-        raise RecordError(f"{truth_folder}: no truth files (*{TRUTH_SUFFIX}) there")
-    total = dict.fromkeys(BEHAVIORS, Tally())
-    for path in paths:
-        name, _, truth = read_truth(path)
-        result = records.read_video(output, (path.parent / name).relative_to(truth_folder).as_posix())
-        total = add(total, tally_video(result, truth, tolerance_s))
-    return total
-
-
-def tally_video(result: VideoResult, truth: Sequence[Truth], tolerance_s: float) -> dict[str, Tally]:
-    """Counts for one analysed video."""
-    is_scored = np.isfinite(result.posteriors).all(axis=1)
-    return tally(truth, result.bouts, is_scored, result.info.fps, tolerance_s)
-
-
-def add(a: dict[str, Tally], b: dict[str, Tally]) -> dict[str, Tally]:
-    return {behavior: a[behavior] + b[behavior] for behavior in a}
-
-
-def summary(tallies: dict[str, Tally]) -> str:
-    """One line for one video."""
-    return "  ".join(
-        f"{b}: F1 {shown(t.f1)}, {t.matched}/{t.true_bouts} found, {t.false_bouts} false" for b, t in tallies.items()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    where = (arguments.model_dir, arguments.detector_dir, arguments.out)
+    if arguments.tune:
+        chosen = tune_model(dataset, arguments.split or "validation", *where, arguments.device, arguments.precision)
+        for choice in chosen.choices:
+            note = choice.reason or f"merit {choice.merit_before:.3f} -> {choice.merit:.3f}"
+            print(f"{choice.behavior}: {choice.rule} ({choice.num_bouts} bouts; {note})")
+        print(f"temperature x {chosen.temperature:.3f}, log loss {_shown(chosen.loss_before, 4)} -> "
+              f"{_shown(chosen.loss_after, 4)}; written to {arguments.model_dir}")  # fmt: skip
+        return 0
+    content = evaluate_model(
+        dataset, arguments.split or "test", *where, arguments.rater, arguments.device, arguments.precision
     )
+    return _report(content, arguments.out)
 
 
-def table(tallies: dict[str, Tally], tolerance_s: float) -> str:
-    """The result for people."""
-    lines = [
-        f"{'':18}|         frames          |              bouts",
-        f"{'behavior':18}| precision  recall    F1 | true  found ±{tolerance_s:g} s  false  overlap >= {MIN_IOU:g}",
-    ]
-    for behavior, t in tallies.items():
-        lines.append(
-            f"{behavior:18}|{shown(t.precision):>10}{shown(t.recall):>8}{shown(t.f1):>6} |"
-            f"{t.true_bouts:>5}{t.matched:>6} ({shown(ratio(t.matched, t.true_bouts))})"
-            f"{t.false_bouts:>5} ({shown(ratio(t.false_bouts, t.found_bouts))}){t.overlapping:>6}"
-        )
-    return "\n".join(lines)
+def _run_films(arguments: argparse.Namespace) -> int:
+    print(table(tally_results(arguments.predictions, arguments.truth, arguments.tolerance), arguments.tolerance))
+    if not arguments.out:
+        return 0
+    from training.evaluation import gather
+
+    facts = {
+        "title": f"{arguments.predictions} beside {arguments.truth}",
+        "lead": "What a run of the driver found in synthetic films, beside what happens in them.",
+    }
+    content = publish(gather.of_films(arguments.predictions, arguments.truth, facts), None, arguments.out,
+                      arguments.truth)  # fmt: skip
+    return _report(content, arguments.out)
 
 
-def shown(value: float | None) -> str:
-    return "NA" if value is None else f"{value:.2f}"
+def _run_predictions(arguments: argparse.Namespace, dataset: Dataset) -> int:
+    from training.evaluation import gather
+
+    split = arguments.split or "test"
+    facts = {
+        "title": f"{arguments.predictions} on {dataset.root.resolve().name}, {split}",
+        "lead": "What a run of the driver found, beside what people saw.",
+        "predictions": str(arguments.predictions),
+        "split": split,
+    }
+    evaluated = gather.of_dataset(
+        dataset, split, lambda entry: records.read_video(arguments.predictions, entry.path), facts, arguments.rater
+    )
+    return _report(publish(evaluated, dataset, arguments.out), arguments.out)
 
 
-def main() -> int:
+def _run_raters(arguments: argparse.Namespace) -> int:
+    from training.evaluation import gather, ratertable
+
+    if not arguments.out:
+        raise SettingsError("--out is missing: the folder for results.")
+    read = ratertable.read(arguments.raters, arguments.fps)
+    behaviors = tuple(arguments.behavior or read.behaviors)
+    if unknown := [name for name in behaviors if name not in read.behaviors]:
+        raise SettingsError(f"--behavior: nobody saw {', '.join(unknown)}; there are {', '.join(read.behaviors)}.")
+    facts = {
+        "title": f"{', '.join(read.raters)} beside each other",
+        "lead": f"How far {len(read.raters)} people agree on {len(read.labels)} videos.",
+        "labels": str(arguments.raters),
+        "frames_per_second": read.fps,
+        "krippendorff_alpha": {name: _shown(ratertable.alpha(read, name), 3) for name in behaviors},
+    }
+    content = publish(gather.of_raters(read, behaviors, facts), None, arguments.out)
+    for pair, by_name in content["raters"]["humans"].items():
+        for name, one in by_name.items():
+            kappa, f1 = one["beyond_chance"]["kappa"]["value"], one["frames"]["f1"]["value"]
+            print(f"{pair:24}{name:20} frame F1 {_shown(f1)}  kappa {_shown(kappa)}  "
+                  f"F1 ±250 ms {_shown(one['onsets']['250 ms']['f1']['value'])}")  # fmt: skip
+    print(f"Krippendorff's alpha: {facts['krippendorff_alpha']}")
+    print(f"written: {arguments.out / PAGE_NAME}")
+    return 0
+
+
+def _report(content: dict[str, Any], out: Path) -> int:
+    print(lines(content))
+    for video, reason in content["skipped"].items():
+        print(f"skipped {video}: {reason}", file=sys.stderr)
+    print(f"written: {out / PAGE_NAME}")
+    return 1 if content["skipped"] else 0
+
+
+def _shown(value: Number, digits: int = 2) -> str:
+    return "NA" if value is None else f"{value:.{digits}f}"
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--predictions", type=Path, required=True, help="output folder of a run")
-    parser.add_argument("--truth", type=Path, required=True, help="input folder of that run, with *.truth.json beside")
-    parser.add_argument("--tolerance", type=float, default=TOLERANCE_S, help="seconds between starts of matching bouts")
-    arguments = parser.parse_args()
+    add = parser.add_argument
+    add("--dataset", type=Path, help="labelled data set")
+    add("--split", help="its videos to use: train, validation, test or all (default test; with --tune validation)")
+    add("--model-dir", type=Path, help="classifier to evaluate")
+    add("--detector-dir", type=Path, help="detector to find the animal with")
+    add("--stored-boxes", action="store_true", help="take the boxes that training.preprocess stored in the data set")
+    add("--rater", help="whose labels are the truth where several people labelled (default: who labelled most videos)")
+    add("--predictions", type=Path, help="output folder of a run of the driver, instead of a model")
+    add("--truth", type=Path, help="input folder of that run, with *.truth.json of synthetic films beside the videos")
+    add("--tolerance", type=float, default=TOLERANCE_S, help="seconds between starts of bouts, for --truth's table")
+    add("--tune", action="store_true", help="choose bout rules and temperature, and write them into --model-dir")
+    add("--raters", type=Path, help="table of bouts by several people: compare them")
+    add("--behavior", action="append", help="behaviour to compare with --raters; may be repeated (default: all)")
+    add("--fps", type=float, default=25.0, help="frames per second that --raters' times are laid on")
+    add("--out", type=Path, help="folder for evaluation.json, evaluation.html and results")
+    add("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    add("--precision", default="fp32", help="fp32, bf16 or fp16")
+    add("--threads", type=int, help="CPU threads for torch")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        total = tally_results(arguments.predictions, arguments.truth, arguments.tolerance)
+        return run(arguments)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
     except MousetalError as error:
         print(error, file=sys.stderr)
         return 1
-    print(table(total, arguments.tolerance))
-    return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception:  # noqa: BLE001  # the top of the program: anything else is a defect of ours
+        traceback.print_exc()
+        return 3
 
 
 if __name__ == "__main__":

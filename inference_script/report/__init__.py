@@ -18,7 +18,7 @@ from typing import Any
 import jinja2
 
 from inference_script.report import figures, numbers, page, sections, words
-from mousetal import atomic, records
+from mousetal import atomic, records, svg
 from mousetal.formats.csv import VideoRow
 from mousetal.types import VideoResult
 
@@ -56,7 +56,7 @@ def render(content: page.Page) -> str:
     )
     environment.filters.update(
         bout_rules=page.bout_rules,
-        clock=words.clock,
+        clock=svg.clock,
         count_of=words.count,
         data_uri=data_uri,
         duration=words.duration,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from inference_script.report import drawing, numbers, words
-from inference_script.report.drawing import percent
+from mousetal import svg
 from mousetal.seconds import bout_seconds, seconds_at
+from mousetal.svg import percent
 from mousetal.types import Float64Array, VideoResult
 
 # Above this many, the bars of a class are drawn as one shape without tooltips.
@@ -85,9 +86,9 @@ def lane(
         color=color,
         numbers=of_class,
         bars=[bar(span, duration_s, *labels[i]) for i, span in zip(places, spans, strict=True) if has_bars],
-        bars_path="" if has_bars else drawing.bars_path(spans, duration_s),
-        overview_path=drawing.bars_path(spans, duration_s, columns=500),
-        trace=drawing.trace(result.posteriors[:, index], edges, trace_points),
+        bars_path="" if has_bars else svg.bars_path(spans, duration_s),
+        overview_path=svg.bars_path(spans, duration_s, columns=500),
+        trace=svg.trace(result.posteriors[:, index], edges, trace_points),
         thresholds=_thresholds(result, index),
         dots=[
             (_on_duration_axis(end - start), i * SPREAD % 1)

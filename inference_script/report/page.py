@@ -11,10 +11,9 @@ from inference_script.report.numbers import BehaviorNumbers
 from inference_script.report.sections import Section
 from mousetal import __version__
 from mousetal.formats.csv import VideoRow
+from mousetal.svg import PALETTE
 from mousetal.types import BoutRule, ClassifierSpec, DetectorSpec
 
-# Okabe and Ito (2008), told apart by colour-blind eyes; the yellow is left out, which is too faint on white.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5c5c5c")
 # What run.json calls its groups, where that alone would not say it.
 GROUP_TITLES = {"stages": "Time by stage", "seconds": "Seconds per video", "packages": "Packages"}
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference_script import thumbnails
-from inference_script.report import drawing, figures, numbers, words
-from inference_script.report.drawing import percent
+from inference_script.report import figures, numbers, words
+from mousetal import svg
 from mousetal.seconds import bout_seconds, seconds_at
+from mousetal.svg import percent
 from mousetal.types import Bout, ClassifierSpec, DetectorSpec, VideoResult
 
 ZOOMS = (1, 4, 16)
@@ -38,7 +39,7 @@ class Budget:
         return cls(
             strips_per_behavior=min(thumbnails.MOST_PER_BEHAVIOR, 300 // share),
             table_rows=min(200, max(20, 20_000 // share)),
-            trace_points=min(drawing.TRACE_POINTS, max(200, 120_000 // share)),
+            trace_points=min(svg.TRACE_POINTS, max(200, 120_000 // share)),
         )
 
 
@@ -92,7 +93,7 @@ class Section:
     warnings: list[str]
     lanes: list[figures.Lane]
     holes: list[figures.Bar]
-    ticks: dict[int, list[drawing.Tick]]
+    ticks: dict[int, list[svg.Tick]]
     place: figures.PlaceMap
     groups: list[StripGroup]
     rows: list[BoutRow]
@@ -128,7 +129,7 @@ def build(result: VideoResult, anchor: str, colors: Mapping[str, str], folder: P
             for of_class in numbers.of_video(result)
         ],
         holes=figures.holes(result, duration_s),
-        ticks={zoom: drawing.ticks(duration_s, TICKS_PER_SCREEN * zoom) for zoom in _zooms(duration_s)},
+        ticks={zoom: svg.ticks(duration_s, TICKS_PER_SCREEN * zoom) for zoom in _zooms(duration_s)},
         place=figures.place(result, colors),
         groups=_strip_groups(result, rows, folder, budget.strips_per_behavior),
         rows=rows[: budget.table_rows],
@@ -149,8 +150,8 @@ def _row(result: VideoResult, bout: Bout, number: int, colors: Mapping[str, str]
         number=number,
         behavior=bout.behavior,
         color=colors[bout.behavior],
-        start=words.clock(start_s, 2),
-        end=words.clock(end_s, 2),
+        start=svg.clock(start_s, 2),
+        end=svg.clock(end_s, 2),
         start_frame=bout.start_frame,
         last_frame=bout.end_frame - 1,
         duration=words.duration(end_s - start_s),

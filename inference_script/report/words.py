@@ -21,16 +21,6 @@ FLAG_WORDS = {
 HARMLESS_FLAGS = {"touches_start", "touches_end", "borrowed_box"}
 
 
-def clock(seconds: float, decimals: int = 1) -> str:
-    """``m:ss.s`` below an hour, ``h:mm:ss.s`` above: 75.25 -> "1:15.3"."""
-    ticks = round(seconds * 10**decimals)
-    whole, fraction = divmod(ticks, 10**decimals)
-    minutes, secs = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    tail = f".{fraction:0{decimals}d}" if decimals else ""
-    return f"{hours}:{minutes:02d}:{secs:02d}{tail}" if hours else f"{minutes}:{secs:02d}{tail}"
-
-
 def long_time(seconds: float) -> str:
     """A duration for running text: "42.0 s", "12 min 5 s", "3 h 4 min"."""
     if seconds < 60:

@@ -54,7 +54,7 @@ class Classifier:
         pixels = self.normalise(torch.tensor(clips, device=self._execution.device))
         with self._execution.autocast():
             logits: Tensor = self._run(pixels)
-        logits = logits.float()
+        logits = logits.float() / self.config.temperature
         scores = logits.sigmoid() if self.config.multi_label else logits.softmax(dim=1)
         if not bool(scores.isfinite().all()):
             raise ModelError(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mousetal.errors import RecordError
 from mousetal.types import Bout
 from training.demo_eval import are_targets_met
-from training.evaluate import Tally, add, matched_within, summary, table, tally, tally_results
+from training.evaluation.tally import Tally, add, matched_within, summary, table, tally, tally_results
 from training.synthetic import BEHAVIORS, Truth
 
 GROOMING, TWITCH = BEHAVIORS

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference_script.report import drawing, numbers, page, sections, words, write_report
-from mousetal import records
+from mousetal import records, svg
 from mousetal.formats.csv import VideoRow
 from mousetal.types import Bout, BoutRule, FrameBox, FrameRange, NotScored, VideoResult
 from tests.fixtures.results import CLASSIFIER, video_result
@@ -114,7 +114,7 @@ def test_seconds_follow_the_frames_own_times() -> None:
     ],
 )
 def test_a_clock_time_carries_its_rounding_over(seconds: float, decimals: int, text: str) -> None:
-    assert words.clock(seconds, decimals) == text
+    assert svg.clock(seconds, decimals) == text
 
 
 def test_a_warning_becomes_a_sentence_but_a_file_name_keeps_its_case() -> None:
@@ -146,7 +146,7 @@ def test_a_window_is_said_in_words(rate: int, fps: float | None, text: str) -> N
 def test_a_thinned_trace_keeps_the_highest_peak(points: int, place: int, peak: float) -> None:
     values = np.full(5001, 0.1, np.float32)
     values[place] = peak
-    kept = drawing.envelope(values, points)
+    kept = svg.envelope(values, points)
     assert place in kept
     assert kept == sorted(set(kept))
     assert len(kept) <= points + 2
@@ -154,7 +154,7 @@ def test_a_thinned_trace_keeps_the_highest_peak(points: int, place: int, peak: f
 
 def test_a_trace_is_broken_where_nothing_was_scored() -> None:
     values = np.array([0.2, 0.4, np.nan, np.nan, 0.6, 0.8], np.float32)
-    path = drawing.trace(values, np.arange(7.0))
+    path = svg.trace(values, np.arange(7.0))
     assert path.count("M") == path.count("Z") == 2
     assert "nan" not in path
 
@@ -162,12 +162,12 @@ def test_a_trace_is_broken_where_nothing_was_scored() -> None:
 def test_a_long_gap_survives_thinning() -> None:
     values = np.full(10_000, 0.5, np.float32)
     values[4000:6000] = np.nan
-    assert drawing.trace(values, np.arange(10_001.0), 100).count("M") == 2
+    assert svg.trace(values, np.arange(10_001.0), 100).count("M") == 2
 
 
 @pytest.mark.parametrize("duration_s", [0.05, 1, 20, 61, 600, 3600, 3 * 3600, 24 * 3600])
 def test_the_time_axis_has_a_handful_of_round_marks(duration_s: float) -> None:
-    marks = drawing.ticks(duration_s, 7)
+    marks = svg.ticks(duration_s, 7)
     assert 1 <= len(marks) <= 8
     assert marks[0].label in ("0:00", "0:00.0")
     assert len({mark.label for mark in marks}) == len(marks)
@@ -175,8 +175,8 @@ def test_the_time_axis_has_a_handful_of_round_marks(duration_s: float) -> None:
 
 def test_an_overview_joins_neighbours_and_shows_the_shortest_bout() -> None:
     spans = [(i * 0.01, i * 0.01 + 0.005) for i in range(100)]
-    assert drawing.bars_path(spans, 1000.0, columns=100).count("M") == 1
-    assert drawing.bars_path([(999.99, 1000.0)], 1000.0, columns=100) == "M19800,0H20000V100H19800Z"
+    assert svg.bars_path(spans, 1000.0, columns=100).count("M") == 1
+    assert svg.bars_path([(999.99, 1000.0)], 1000.0, columns=100) == "M19800,0H20000V100H19800Z"
 
 
 def test_the_map_shows_where_the_animal_stayed_longest() -> None:
@@ -276,7 +276,7 @@ def test_the_reference_way_is_named_and_shows_no_thresholds(tmp_path: Path) -> N
 
 def test_a_hundred_videos_are_shown_in_less_detail_each() -> None:
     one, hundred, thousand = (sections.Budget.for_videos(n) for n in (1, 100, 1000))
-    assert (one.strips_per_behavior, one.table_rows, one.trace_points) == (12, 200, drawing.TRACE_POINTS)
+    assert (one.strips_per_behavior, one.table_rows, one.trace_points) == (12, 200, svg.TRACE_POINTS)
     assert hundred.strips_per_behavior == 3
     assert thousand.strips_per_behavior == 0
     assert thousand.table_rows >= 20
@@ -304,7 +304,7 @@ def test_colours_repeat_only_when_the_palette_is_used_up() -> None:
     page.add_colors(colors, [f"behaviour {i}" for i in range(9)])
     page.add_colors(colors, ["behaviour 0"])
     assert len(colors) == 9
-    assert len(set(colors.values())) == len(page.PALETTE)
+    assert len(set(colors.values())) == len(svg.PALETTE)
 
 
 def test_intervals_of_the_background_are_shown_rather_than_hidden(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from inference_script import thumbnails
+from mousetal import filmstrip
 from mousetal.errors import OutputError
 from mousetal.types import Bout, Frame, VideoInfo, VideoResult
 from mousetal.video import probe
@@ -67,10 +68,10 @@ def test_a_strip_holds_the_whole_frame_with_the_box_and_three_close_ups(tmp_path
     (path,) = thumbnails.write(video_result().info, result_with(bout(20, 121)), tmp_path, frames_from=Camera())
     assert path == thumbnails.file_of(tmp_path, bout(20, 121))
     strip = picture(path)
-    assert strip.shape == (200, 267 + 3 * (thumbnails.SEPARATOR + 200), 3)
+    assert strip.shape == (200, 267 + 3 * (filmstrip.SEPARATOR + 200), 3)
     middles = [strip[100, 267 + 104 + 204 * i, 0] for i in range(3)]
     assert np.allclose(middles, [20, 70, 120], atol=3)
-    yellow = np.abs(strip[:, :267].astype(int) - thumbnails.BOX_RGB).sum(axis=2) < 120
+    yellow = np.abs(strip[:, :267].astype(int) - filmstrip.BOX_RGB).sum(axis=2) < 120
     rows, columns = np.nonzero(yellow)
     # The bout's box with its margin, (92, 72) to (148, 128) of 320 x 240, at 200/240 of its size.
     assert (columns.min(), columns.max(), rows.min(), rows.max()) == pytest.approx((77, 123, 60, 107), abs=4)
@@ -112,7 +113,7 @@ def test_the_crop_of_the_window_around_the_frame_is_what_is_drawn(tmp_path: Path
         key=lambda score: abs(score.window.frames.start_frame + score.window.frames.end_frame - 2 * 214),
     )
     (path,) = thumbnails.write(result.info, result, tmp_path, frames_from=Camera())
-    rows, columns = np.nonzero(np.abs(picture(path)[:, :267].astype(int) - thumbnails.BOX_RGB).sum(axis=2) < 120)
+    rows, columns = np.nonzero(np.abs(picture(path)[:, :267].astype(int) - filmstrip.BOX_RGB).sum(axis=2) < 120)
     x1, y1, x2, y2 = (edge * 200 / 240 for edge in score.crop_xyxy or ())
     assert (columns.min(), columns.max(), rows.min(), rows.max()) == pytest.approx((x1, x2, y1, y2), abs=4)
 

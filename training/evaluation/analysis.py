@@ -1,0 +1,104 @@
+"""Videos of a data set through the library's own pipeline, with networks in this process or boxes from the data set.
+
+Results are kept as the driver keeps them, so that an evaluation goes on where it stopped, and one after another choice
+of bout rules needs no network at all: they are made again only if the video, its boxes or the networks have changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mousetal.detector
+import mousetal.mvd
+from mousetal import __version__, modelfolder, records, video
+from mousetal import dataset as datasets
+from mousetal.dataset import ANIMAL, Dataset, VideoEntry
+from mousetal.errors import RecordError
+from mousetal.intervals import find_bouts, inherit_flags
+from mousetal.pipeline import Detect, Plan, analyse, finish
+from mousetal.types import ClassifierSpec, Detections, DetectorBatch, DetectorSpec, FrameBox, VideoResult
+
+STORED_INPUT = 8  # pixels: nobody looks at the pictures that go to stored boxes
+
+
+def detect_stored(boxes: Iterable[FrameBox]) -> Detect:
+    """The pipeline's ``detect`` that answers with boxes known beforehand, and with none on other frames."""
+    known = {box.frame_index: box for box in boxes}
+
+    def answer(frame: int) -> Detections:
+        box = known.get(frame)
+        if box is None:
+            return Detections.empty(frame)
+        corners = np.array([box.box_xyxy], np.float32)
+        return Detections(frame, corners, np.array([box.score], np.float32), np.zeros(1, np.int64))
+
+    def detect(batches: Iterable[DetectorBatch]) -> Iterator[list[Detections]]:
+        for batch in batches:
+            yield [answer(frame) for frame in batch.frame_indices]
+
+    return detect
+
+
+def stored_spec(boxes: Sequence[FrameBox]) -> DetectorSpec:
+    """The detector that stored boxes stand for. All of them count, interpolated ones too."""
+    digest = hashlib.sha256(repr([asdict(box) for box in boxes]).encode()).hexdigest()
+    return DetectorSpec("stored boxes", digest, (ANIMAL,), STORED_INPUT, 0.0)
+
+
+def analyse_entry(
+    dataset: Dataset,
+    entry: VideoEntry,
+    classifier: mousetal.mvd.Classifier,
+    detector: mousetal.detector.Detector | None,
+    weights: str,
+    output: Path,
+) -> VideoResult:
+    """The result of one video, made now or kept in ``output`` from before; ``detector`` None takes stored boxes.
+
+    ``weights`` is `weights_digest` of the classifier's folder. Raises VideoError, RecordError, OutputError.
+    """
+    boxes = () if detector else datasets.read_stored_boxes(dataset, entry)
+    if not detector and not boxes:
+        raise RecordError(
+            f"{entry.path}: no stored boxes. Run training.preprocess, or give --detector-dir instead of --stored-boxes."
+        )
+    spec = detector.spec if detector else stored_spec(boxes)
+    mark = fingerprint(entry, classifier, spec, weights)
+    if records.read_fingerprint(output, entry.path) == mark:
+        return with_rules(records.read_video(output, entry.path), classifier.spec)
+    info = video.probe(dataset.video_path(entry))
+    plan = Plan(info, spec, classifier.spec)
+    detect = detector.detect if detector else detect_stored(boxes)
+    windows = analyse(video.decode(info), detect, classifier.classify, plan)
+    result = finish(entry.path, list(windows), plan)
+    records.write_video(output, result, mark)
+    return result
+
+
+def with_rules(result: VideoResult, classifier: ClassifierSpec) -> VideoResult:
+    """The result, had its bouts been made by this classifier's rules."""
+    if result.classifier.rules == classifier.rules:
+        return replace(result, classifier=classifier)
+    bouts = find_bouts(result.posteriors, classifier, result.info.pts_seconds, result.boxes)
+    return replace(result, classifier=classifier, bouts=inherit_flags(bouts, result.scores))
+
+
+def weights_digest(model: Path) -> str:
+    """Digest of a classifier's weights alone, without the configuration beside them."""
+    with modelfolder.locate(model).weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(entry: VideoEntry, classifier: mousetal.mvd.Classifier, detector: DetectorSpec, weights: str) -> str:
+    """Digest of all that decides a video's window scores. The bout rules don't."""
+    config = classifier.config
+    parts: list[Any] = [__version__, entry.sha256, weights, asdict(config.input), dict(config.network), config.classes]
+    parts += [config.multi_label, config.temperature, detector.sha256, detector.score_threshold]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,152 @@
+"""Puts truth and findings together: a model on a data set, a driver's results on films, people beside each other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from mousetal import records
+from mousetal.dataset import BACKGROUND, Dataset, VideoEntry
+from mousetal.errors import RecordError, VideoError
+from mousetal.formats import supervisely
+from mousetal.types import FrameBox, VideoResult
+from training.evaluation import detector, ratertable, truth
+from training.evaluation.comparison import Comparison, of_labels, of_result
+from training.evaluation.document import Evaluated
+from training.evaluation.ratertable import RaterTable
+from training.evaluation.truth import Labelled
+
+STORED = "stored boxes"
+ResultOf = Callable[[VideoEntry], VideoResult]
+
+
+def of_dataset(
+    dataset: Dataset, split: str, result_of: ResultOf, facts: dict[str, Any], rater: str | None = None
+) -> Evaluated:
+    """A model beside the people who labelled a split. A video that cannot be had is skipped, and says why."""
+    videos = truth.read(dataset, split)
+    every = truth.leading(videos)
+    if rater is not None and rater not in every:
+        raise RecordError(f"{dataset.root}: nobody called {rater!r} labelled these videos. Labels are by {every}.")
+    order = every if rater is None else (rater, *(one for one in every if one != rater))
+    results: dict[str, VideoResult] = {}
+    skipped: dict[str, str] = {}
+    for video in videos:
+        try:
+            results[video.entry.path] = result_of(video.entry)
+        except (VideoError, RecordError) as error:
+            skipped[video.entry.path] = str(error)
+    done = [video for video in videos if video.entry.path in results]
+    if not done:
+        reason = next(iter(skipped.values()))
+        raise RecordError(f"{dataset.root}: none of {len(videos)} videos could be evaluated. The first: {reason}")
+    comparisons = [_compared(video, results[video.entry.path], truth.chosen(video, order)) for video in done]
+    humans, by_rater = _between_people(done, results)
+    return Evaluated(
+        comparisons=comparisons,
+        background=dataset.background,
+        facts=facts,
+        humans=humans,
+        model_raters=by_rater,
+        skipped=skipped,
+        detector=_detector_quality(dataset, done, results),
+        notes=_notes(done, order, split),
+    )
+
+
+def of_films(output: Path, folder: Path, facts: dict[str, Any]) -> Evaluated:
+    """A driver's results beside the truth files of synthetic films; every film is an animal of its own."""
+    behaviors = truth.synthetic_behaviors()
+    comparisons = [
+        of_result(records.read_video(output, video), labels, behaviors) for video, labels in truth.synthetic(folder)
+    ]
+    return Evaluated(comparisons, BACKGROUND, facts)
+
+
+def of_raters(table: RaterTable, behaviors: Sequence[str], facts: dict[str, Any]) -> Evaluated:
+    """People beside each other. The page's main part shows the first pair; all pairs are in the part on people."""
+    names = table.raters
+    if len(names) < 2:
+        raise RecordError(f"labels of two people at least are needed, there are those of {', '.join(names)}.")
+    pairs = {f"{a} · {b}": ratertable.compare(table, a, b, behaviors) for a, b in combinations(names, 2)}
+    pairs = {name: videos for name, videos in pairs.items() if videos}
+    if not pairs:
+        raise RecordError("no video was labelled by two people.")
+    first = next(iter(pairs))
+    notes = [f"There is no model here: two people are compared, and of {first} the first is called the truth."]
+    if table.unusable:
+        notes.append(f"{len(table.unusable)} rows could not be used. The first: {table.unusable[0]}.")
+    return Evaluated(pairs[first], BACKGROUND, facts, humans=pairs, notes=notes, has_model=False)
+
+
+def data_digest(dataset: Dataset, split: str) -> str:
+    """Digest of the videos and labels of a split."""
+    digest = hashlib.sha256()
+    for video in truth.read(dataset, split):
+        entry = video.entry
+        digest.update(repr((entry.path, entry.sha256, entry.scored, video.behaviors, video.by_rater)).encode())
+    return digest.hexdigest()
+
+
+def _compared(video: Labelled, result: VideoResult, labels: Sequence[Any]) -> Comparison:
+    return of_result(result, labels, video.behaviors, video.subject, video.entry.scored)
+
+
+def _between_people(
+    videos: Sequence[Labelled], results: dict[str, VideoResult]
+) -> tuple[dict[str, list[Comparison]], dict[str, list[Comparison]]]:
+    """Pairs of people, and the model beside each of them, on the videos that two at least labelled."""
+    humans: dict[str, list[Comparison]] = {}
+    by_rater: dict[str, list[Comparison]] = {}
+    for video in (one for one in videos if len(one.by_rater) > 1):
+        for rater, labels in sorted(video.by_rater.items()):
+            by_rater.setdefault(rater, []).append(_compared(video, results[video.entry.path], labels))
+        edges = by_rater[min(video.by_rater)][-1].edges_seconds
+        for a, b in combinations(sorted(video.by_rater), 2):
+            pair = of_labels(video.entry.path, video.subject, edges, video.behaviors, video.by_rater[a],
+                             video.by_rater[b], video.entry.scored)  # fmt: skip
+            humans.setdefault(f"{a} · {b}", []).append(pair)
+    return humans, by_rater
+
+
+def _detector_quality(
+    dataset: Dataset, videos: Sequence[Labelled], results: dict[str, VideoResult]
+) -> detector.Quality | None:
+    found = [results[video.entry.path] for video in videos]
+    if all(result.detector.name == STORED for result in found):
+        return None
+    return detector.quality(found, [_drawn_boxes(dataset, video.entry) for video in videos])
+
+
+def _drawn_boxes(dataset: Dataset, entry: VideoEntry) -> list[FrameBox]:
+    """What people drew, the first rectangle of each frame; boxes that a program stored don't count as truth."""
+    path = dataset.annotation_path(entry)
+    if not path.exists():
+        return []
+    figures = supervisely.read_annotation(path).figures
+    first = {figure.frame_index: figure.box_xyxy for figure in reversed(figures)}
+    return [
+        FrameBox(frame, (float(x1), float(y1), float(x2), float(y2)), 1.0, "detected")
+        for frame, (x1, y1, x2, y2) in sorted(first.items())
+    ]
+
+
+def _notes(videos: Sequence[Labelled], raters: Sequence[str], split: str) -> list[str]:
+    notes = []
+    if split != "test":
+        notes.append(
+            f"These are videos of the split {split!r}. A model looks better on videos that it was trained or tuned on "
+            "than on others: for honest numbers use the test videos."
+        )
+    if len(raters) > 1:
+        notes.append(f"Several people labelled these videos; the truth is what {raters[0]} says, where there is such.")
+    unknown = sum(not video.entry.subject for video in videos)
+    if unknown:
+        notes.append(f"Of {unknown} videos the animal is not known; each counts as an animal of its own.")
+    repeats = sum(label.count > 1 for video in videos for labels in video.by_rater.values() for label in labels)
+    if repeats:
+        notes.append(f"In {repeats} bouts a person counted repeats; here each bout counts once, as a model counts.")
+    return notes
