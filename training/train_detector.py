@@ -155,13 +155,13 @@ def train(knobs: Knobs, data: Source, out: Path, validation: Source | None = Non
             batch = [next(batches) for _ in range(knobs.accumulate)]
             waited = time.monotonic() - started
             # The loss is a mean over boxes: parts are weighed by theirs, so that how a batch is cut changes nothing.
-            counts = [max(1, sum(len(one["boxes"]) for one in labels)) for _, labels in batch]
-            boxes = team.total(sum(counts))
+            counts = [sum(len(one["boxes"]) for one in labels) for _, labels in batch]
+            boxes = max(1.0, team.total(sum(counts)))
             torch.manual_seed(knobs.seed + 1_000_003 * step + team.rank)  # the denoising queries' noise
             loss = 0.0
             for (pixels, labels), count in zip(batch, counts, strict=True):
                 placed = [{name: tensor.to(team.device) for name, tensor in one.items()} for one in labels]
-                part_loss = loss_of(network, pixels.to(team.device), placed, execution) * (count / boxes)
+                part_loss = loss_of(network, pixels.to(team.device), placed, execution) * (max(1, count) / boxes)
                 scaler.scale(part_loss).backward()
                 loss += float(part_loss.detach())
             loss = team.total(loss)

@@ -80,17 +80,29 @@ class Breaking:
         return self.source.digest
 
 
+@dataclass(frozen=True)
+class Empty:
+    """Four pictures without a box."""
+
+    images: Images
+    digest: str = "empty"
+
+    def __len__(self) -> int:
+        return 4
+
+    def picture(self, number: int) -> Picture:
+        return Picture(self.images.images[number], np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+
+
 def logged(out: Path, what: str) -> list[float]:
     lines = map(json.loads, (out / runfolder.LOG_NAME).read_text().splitlines())
     return [line[what] for line in lines if what in line]
 
 
-def assert_same_weights(a: nn.Module, b: nn.Module, tolerance: float = 0.0) -> None:
+def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
+    """All but the batch norms' counters, which model folders leave out and nothing reads."""
     for (name, one), other in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
-        if tolerance:
-            torch.testing.assert_close(one, other, rtol=0, atol=tolerance, msg=name)
-        else:
-            assert torch.equal(one, other), name
+        assert name.endswith("num_batches_tracked") or torch.equal(one, other), name
 
 
 def test_the_loss_falls(images: Images, tmp_path: Path) -> None:
@@ -264,14 +276,21 @@ def test_two_processes_train_as_one(images: Images, root: Path, tmp_path: Path) 
         torch.testing.assert_close(together["average"]["module"][name], tensor, rtol=0, atol=2e-4, msg=name)
 
 
-def test_a_batch_in_parts_trains_as_a_whole_one(images: Images, tmp_path: Path) -> None:
-    """With batch norms fixed: those that are trained see the parts alone."""
-    knobs = replace(TEAM_KNOBS, learning_rate=1e-5)
-    whole = train_detector.train(replace(knobs, steps=1), images, tmp_path / "whole")
-    cut = train_detector.train(replace(knobs, steps=1, accumulate=2), images, tmp_path / "cut")
-    assert_same_weights(whole, cut, tolerance=5e-2)
+def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_a_whole_one(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With fixed batch norms: trained ones see the parts alone. The parts hold different numbers of boxes."""
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda _self, x: x)
+    knobs = replace(TEAM_KNOBS, steps=1, iou_crop=0.0)
+    source = Joined((images, Empty(images)))  # ten pictures, of which four are empty
+    seeds = (seed for seed in range(100) if (np.array(picture_numbers(replace(knobs, seed=seed), 10, 0)[:2]) > 5).all())
+    knobs = replace(knobs, seed=next(seeds))  # in the first part both are empty
+    for name, accumulate in (("whole", 1), ("cut", 2)):
+        train_detector.train(replace(knobs, accumulate=accumulate), source, tmp_path / name)
+    for what in ("loss", "gradient"):
+        assert logged(tmp_path / "cut", what) == pytest.approx(logged(tmp_path / "whole", what), rel=1e-4)
     with pytest.raises(SettingsError, match="batch 4 cannot be cut into 1 processes x 3 parts"):
-        train_detector.train(replace(knobs, accumulate=3), images, tmp_path / "thirds")
+        train_detector.train(replace(TEAM_KNOBS, accumulate=3), images, tmp_path / "thirds")
 
 
 def test_processes_that_prepare_pictures_change_nothing(images: Images) -> None:
@@ -302,18 +321,9 @@ def test_other_scales_and_strong_augmentation_stop_before_the_end() -> None:
 def test_pictures_without_an_animal_are_learned_from(precision: str, images: Images, tmp_path: Path) -> None:
     """One such picture in a batch, and a batch of nothing else."""
 
-    class Empty:
-        digest = "empty"
-
-        def __len__(self) -> int:
-            return 4
-
-        def picture(self, number: int) -> Picture:
-            return Picture(images.images[0], np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-
     knobs = replace(KNOBS, precision=precision, steps=2)
-    train_detector.train(knobs, Joined((images, Empty())), tmp_path / "some")
-    train_detector.train(knobs, Empty(), tmp_path / "all", validation=Empty())
+    train_detector.train(knobs, Joined((images, Empty(images))), tmp_path / "some")
+    train_detector.train(knobs, Empty(images), tmp_path / "all", validation=Empty(images))
     for run in ("some", "all"):
         assert np.isfinite(logged(tmp_path / run, "loss")).all()
     assert logged(tmp_path / "all", "AP") == [None]  # undefined, not 0
@@ -351,11 +361,11 @@ def test_training_starts_from_our_folder_and_from_an_official_checkpoint(images:
     sizes = train_detector.network_config(KNOBS)
     official = {"ema": {"module": to_official(first.state_dict(), sizes)}}
     torch.save(official, tmp_path / "official.pth")
-    still = replace(KNOBS, steps=1, learning_rate=0.0, norms="frozen")
+    frozen = replace(KNOBS, input_size=160, norms="frozen")  # official files have 300 queries: 64 pixels are too few
     for name, start in (("a", tmp_path / "first" / "best"), ("b", tmp_path / "official.pth")):
         network, _ = start_from(start, ("mouse",), is_frozen=False)
         assert_same_weights(first, network)
-        assert train_detector.make_network(replace(still, start=str(start)), ("mouse",))[1].freeze_backbone_norms, name
+        assert train_detector.make_network(replace(frozen, start=str(start)), ("mouse",))[1].freeze_backbone_norms, name
 
 
 def test_other_classes_get_new_heads_and_keep_all_else(
