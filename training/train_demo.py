@@ -1,0 +1,129 @@
+"""The whole way from a lab's videos and spreadsheet to models in use, on drawn films: ``make train-demo``.
+
+    python -m training.train_demo --size toy --work work/train-demo        # minutes; shows the way, not good models
+    python -m training.train_demo --size full --work work/train-full       # a night on a CPU; what models/ ships
+
+Every stage is the command that a lab would type; it is printed before it runs. Stopped at any moment, the same command
+goes on. At the end the new models analyse films that none of the stages has seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mousetal.errors import ServiceError
+from training import exitcodes
+
+CONFIGS = Path(__file__).parent / "configs" / "train-demo"
+DEMO_SEED = 60_000  # films for the last stage
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is drawn, and which configurations are used."""
+
+    name: str
+    animals: int
+    films: int
+    seconds: float
+
+
+SIZES = {"toy": Size("toy", 8, 1, 12.0), "full": Size("full", 60, 8, 20.0)}
+
+
+def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | Path]]]:
+    """What is run, in order: a heading and the command's words after ``python -m``."""
+    lab, dataset, clips = work / "lab", work / "dataset", work / "clips"
+    detector, classifier = models / f"{size.name}-detector", models / f"{size.name}-mvd"
+    config = CONFIGS / size.name
+    drawn = ["--animals", str(size.animals), "--films", str(size.films), "--seconds", str(size.seconds)]
+    return [
+        ("What a lab brings: videos and a workbook", ["training.demo_data", "--out", lab, *drawn]),
+        (
+            "Import videos and scores",
+            ["training.import_videos", "--videos", lab / "videos", "--labels", lab / "scores.xlsx", "--dataset",
+             dataset, "--name", "films", "--storage", "reference", "--write"],
+        ),
+        (
+            "Boxes without a labeller",
+            ["training.autolabel", "--dataset", dataset, "--out", work / "boxes"],
+        ),
+        (
+            "Train the detector",
+            ["training.train_detector", "--config", f"{config}-detector.toml", "--data", work / "boxes", "--out",
+             work / "detector", "--export", detector],
+        ),
+        (
+            "Boxes, split, clips",
+            ["training.preprocess", "--dataset", dataset, "--clips", clips, "--detector", detector, "--config",
+             f"{config}-preprocess.toml"],
+        ),
+        (
+            "Train the action model",
+            ["training.finetune_mvd", "--config", f"{config}-mvd.toml", "--clips", clips, "--out", work / "mvd",
+             "--export", classifier],
+        ),
+        (
+            "Choose bout rules on validation videos",
+            ["training.evaluate", "--dataset", dataset, "--tune", "--model-dir", classifier, "--stored-boxes", "--out",
+             work / "validation"],
+        ),
+        (
+            "Evaluate on test videos",
+            ["training.evaluate", "--dataset", dataset, "--split", "test", "--model-dir", classifier, "--detector-dir",
+             detector, "--out", work / "evaluation"],
+        ),
+        (
+            "New videos come in",
+            ["training.demo_data", "--out", work / "new", "--animals", "2", "--films", "1", "--seconds", "12", "--seed",
+             str(DEMO_SEED)],
+        ),
+        (
+            "The new models at work",
+            ["inference_script", "--input", work / "new" / "videos", "--output", work / "output", "--model-dir",
+             classifier, "--detector-dir", detector, "--device", "cpu"],
+        ),
+        (
+            "... compared with the truth",
+            ["training.evaluate", "--predictions", work / "output", "--truth", work / "new" / "videos"],
+        ),
+    ]  # fmt: skip
+
+
+def run(size: Size, work: Path, models: Path) -> int:
+    """Run all stages; raises ServiceError naming the one that failed."""
+    begun = time.monotonic()
+    for heading, words in stages(size, work, models):
+        command = [sys.executable, "-m", *map(str, words)]
+        print(
+            f"\n=== {heading} ({time.monotonic() - begun:.0f} s)\npython -m {shlex.join(map(str, words))}", flush=True
+        )
+        done = subprocess.run(command, check=False)
+        if done.returncode != 0:
+            raise ServiceError(
+                f"{heading!r} ended with exit code {done.returncode}. Mend it and start again: what is finished is kept."
+            )
+    print(f"\n=== done ({time.monotonic() - begun:.0f} s)")
+    print(f"Open {work / 'evaluation' / 'evaluation.html'} and {work / 'output' / 'report.html'}.")
+    return exitcodes.OK
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=tuple(SIZES), default="toy")
+    parser.add_argument("--work", type=Path, default=Path("work/train-demo"), help="data set, clips, runs, results")
+    parser.add_argument("--models", type=Path, help="where the two model folders go (default: in the work folder)")
+    given = parser.parse_args(arguments)
+    models = given.models or given.work / "models"
+    return exitcodes.guarded(lambda: run(SIZES[given.size], given.work, models))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
