@@ -4,7 +4,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
 
-.PHONY: help setup dev demo demo-real demo-models demo-eval run test test-all test-compose check lint types imports protos protos-check lock clean
+.PHONY: help setup dev demo demo-real demo-models demo-eval train-demo run test test-all test-compose check lint types imports protos protos-check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ demo-models: dev ## train the two demo models again (hours on a CPU)
 
 demo-eval: setup ## measure the demo models on 20 further synthetic videos
 	$(PY) -m training.demo_eval
+
+train-demo: dev ## from drawn videos and a workbook to new models, every stage of training (minutes)
+	$(PY) -m training.train_demo
 
 run: setup ## analyse INPUT as .env says
 	$(PY) -m inference_script

@@ -108,7 +108,7 @@ def run(size: Size, work: Path, models: Path) -> int:
         done = subprocess.run(command, check=False)
         if done.returncode != 0:
             raise ServiceError(
-                f"{heading!r} ended with exit code {done.returncode}. Mend it and start again: what is finished is kept."
+                f"{heading!r} ended with exit code {done.returncode}. Mend it and start again; the rest is kept."
             )
     print(f"\n=== done ({time.monotonic() - begun:.0f} s)")
     print(f"Open {work / 'evaluation' / 'evaluation.html'} and {work / 'output' / 'report.html'}.")
