@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,43 @@ def test_a_missing_setting_is_named_before_anything_starts(project: Path) -> Non
     done = compose(project, "config", INPUT="")
     assert done.returncode != 0
     assert "set INPUT in .env" in done.stdout
+
+
+def test_training_runs_in_its_image_and_what_it_writes_belongs_to_the_folders_owner(project: Path) -> None:
+    """The demo videos with their true bouts as a table: imported, cut into clips with the demo detector."""
+    work = project / "training-data"
+    work.mkdir()
+    rows = ["Video,Behaviour,Start,End"]
+    for path in sorted((project / "videos").glob("*.truth.json")):
+        truth = json.loads(path.read_text())
+        rate = Fraction(truth["fps"])
+        rows += [
+            f"{truth['video']},{bout['behavior']},{float(bout['start_frame'] / rate)},{float(bout['end_frame'] / rate)}"
+            for bout in truth["bouts"]
+        ]
+    (work / "scores.csv").write_text("\n".join(rows) + "\n")
+    shutil.copytree(project / "models" / "demo-detector", work / "detector")
+    if os.getuid() == 0:
+        for path in [work, *work.rglob("*")]:
+            os.chown(path, 12345, 12345)
+    built = compose(project, "--profile", "training", "build", "training", timeout=1800)
+    assert built.returncode == 0, built.stdout[-3000:]
+
+    def stage(*words: str) -> str:
+        done = compose(project, "run", "--rm", "--no-deps", "training", *words)
+        assert done.returncode == 0, done.stdout[-3000:]
+        return done.stdout
+
+    said = stage("import_videos", "--videos", "/videos", "--labels", "scores.csv", "--write",
+                 "--subject-pattern", "(?P<subject>demo-[0-9])")  # fmt: skip
+    assert "3 videos" in said
+    assert "0 rows or files left out" in said
+    assert "2 cut" in stage("preprocess", "--detector", "detector"), "the third is for testing"
+    assert (work / "clips" / "clips.csv").stat().st_size > 100
+    assert {path.stat().st_uid for path in work.rglob("*")} == ({12345} if os.getuid() == 0 else {os.getuid()})
+
+
+def test_a_training_run_without_a_stage_says_what_to_give(project: Path) -> None:
+    done = compose(project, "run", "--rm", "--no-deps", "training")
+    assert done.returncode == 2
+    assert "usage: docker compose run --rm training STAGE" in done.stdout
