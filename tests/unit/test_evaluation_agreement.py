@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fixtures.comparisons import GROOMING, TWITCH, comparison, comparisons
@@ -17,12 +17,14 @@ numbers = st.integers(-20, 20).map(float)
 pairs = st.lists(st.tuples(numbers, numbers), min_size=3, max_size=12)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 0.999), st.integers(1, 40))
 def test_students_t_is_scipys(level: float, degrees: int) -> None:
     expected = scipy.stats.t.ppf((1 + level) / 2, degrees)
     assert student.quantile(level, degrees) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_correlations_are_those_of_their_definitions(values: list[tuple[float, float]]) -> None:
     a, b = np.array(values).T
@@ -34,6 +36,7 @@ def test_correlations_are_those_of_their_definitions(values: list[tuple[float, f
     assert agreement.concordance(a, b) == expected
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_icc_is_that_of_the_two_way_analysis_of_variance(values: list[tuple[float, float]]) -> None:
     table = np.array(values)
@@ -61,6 +64,7 @@ def test_limits_of_agreement_by_hand() -> None:
     )
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_who_agrees_fully_has_no_bias(values: list[tuple[float, float]]) -> None:
     same = agreement.agree([(a, a) for a, _ in values])
@@ -108,6 +112,7 @@ def test_alpha_of_two_raters_without_gaps() -> None:
     assert raters.krippendorff_alpha([first, second]) == pytest.approx(0.095, abs=1e-3)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from([MISSING, 0, 1, 2]), min_size=3, max_size=3), min_size=2, max_size=12))
 def test_alpha_is_one_minus_observed_over_expected_disagreement(units: list[list[int]]) -> None:
     kept = [[v for v in unit if v != MISSING] for unit in units]
@@ -122,6 +127,7 @@ def test_alpha_is_one_minus_observed_over_expected_disagreement(units: list[list
     assert found == (pytest.approx(1 - observed / expected, abs=1e-9) if expected else None)
 
 
+@settings(deadline=None)
 @given(comparisons())
 def test_agreement_beyond_chance_does_not_care_who_is_first(one: Comparison) -> None:
     for name in (GROOMING, TWITCH):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
@@ -28,6 +28,7 @@ def naive_f1(truth: list[tuple[int, int]], found: list[tuple[int, int]], least: 
     return hits, len(found) - hits, len(truth) - sum(used)
 
 
+@settings(deadline=None)
 @given(spans(), spans(), st.sampled_from(segments.OVERLAPS))
 def test_f1_of_segments_is_as_published(
     truth: list[tuple[int, int]], found: list[tuple[int, int]], least: float
@@ -45,6 +46,7 @@ def test_the_edit_score_sees_over_segmentation_and_not_times() -> None:
     assert segments.edit_score(comparison({}, {})) is None
 
 
+@settings(deadline=None)
 @given(st.text("ab", max_size=6), st.text("ab", max_size=6), st.text("ab", max_size=6))
 def test_the_edit_distance_is_a_distance(a: str, b: str, c: str) -> None:
     d = segments.edit_distance
@@ -116,6 +118,7 @@ def scored_videos(draw: st.DrawFn) -> list[Comparison]:
     return ready
 
 
+@settings(deadline=None)
 @given(scored_videos(), st.sampled_from(sorted(detection.THRESHOLDS)))
 def test_mean_average_precision_is_activitynets(videos: list[Comparison], name: str) -> None:
     thresholds = detection.THRESHOLDS[name]
@@ -136,6 +139,7 @@ def test_an_overlap_that_is_met_exactly_is_met() -> None:
 moments = st.lists(st.integers(0, 60), max_size=7).map(lambda values: [v / 4 for v in sorted(values)])
 
 
+@settings(deadline=None)
 @given(moments, moments, st.sampled_from([0.0, 0.5, 1.0, 2.5]))
 def test_onsets_are_matched_as_well_as_can_be(true: list[float], found: list[float], tolerance: float) -> None:
     pairs = events.match_onsets(true, found, tolerance)
@@ -151,6 +155,7 @@ def test_onsets_are_matched_as_well_as_can_be(true: list[float], found: list[flo
     assert ours == pytest.approx(distances[rows, columns][chosen].sum(), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(comparisons())
 def test_more_tolerance_never_finds_fewer(one: Comparison) -> None:
     for name in BEHAVIORS:
@@ -171,6 +176,7 @@ def test_late_starts_and_early_ends_have_their_signs() -> None:
     assert errors.offsets_s.tolist() == pytest.approx([-10 / FPS])
 
 
+@settings(deadline=None)
 @given(comparisons())
 def test_changing_the_roles_swaps_precision_and_recall_of_onsets(one: Comparison) -> None:
     for name in BEHAVIORS:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -25,6 +25,7 @@ def test_reliability_counts_every_case_once_and_ece_is_the_weighted_gap() -> Non
     assert calibration.expected_calibration_error(calibration.reliability(np.zeros(0), np.zeros(0, np.bool_))) is None
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float64, st.integers(1, 200), elements=st.floats(0, 1)), st.integers(0, 99))
 def test_ece_is_never_more_than_one_and_bins_hold_all(p: np.ndarray, seed: int) -> None:
     truth = np.random.default_rng(seed).random(len(p)) < p
@@ -51,6 +52,7 @@ rows = hnp.arrays(np.float32, (5, 3), elements=st.floats(np.float32(0.01), 1, wi
 )
 
 
+@settings(deadline=None)
 @given(rows, st.floats(0.3, 5))
 def test_temperature_keeps_the_ranking_and_undoes_itself(p: np.ndarray, temperature: float) -> None:
     mended = calibration.tempered(p, temperature, False)

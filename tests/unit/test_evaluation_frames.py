@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -56,6 +56,7 @@ def test_what_is_undefined_is_none_and_never_zero() -> None:
     assert frames.average_precision(frames.curve(np.zeros(3), np.zeros(3, np.bool_))) is None
 
 
+@settings(deadline=None)
 @given(comparisons())
 def test_who_agrees_fully_scores_one_where_there_is_anything(one: Comparison) -> None:
     same = replace(one, found={name: tuple(map(Found, ranges)) for name, ranges in one.truth.items()})
@@ -67,6 +68,7 @@ def test_who_agrees_fully_scores_one_where_there_is_anything(one: Comparison) ->
         assert detection.mean_average_precision([same], (0.95,)) == (1 if any(one.truth.values()) else None)
 
 
+@settings(deadline=None)
 @given(comparisons())
 def test_changing_the_roles_swaps_precision_and_recall(one: Comparison) -> None:
     for name in BEHAVIORS:
@@ -74,6 +76,7 @@ def test_changing_the_roles_swaps_precision_and_recall(one: Comparison) -> None:
         assert (there.precision, there.recall, there.f1) == (back.recall, back.precision, back.f1)
 
 
+@settings(deadline=None)
 @given(comparisons(), comparisons())
 def test_a_video_without_the_behaviour_changes_no_recall(one: Comparison, other: Comparison) -> None:
     idle = replace(other, truth=dict.fromkeys(BEHAVIORS, ()))
@@ -82,6 +85,7 @@ def test_a_video_without_the_behaviour_changes_no_recall(one: Comparison, other:
         assert alone.recall == both.recall
 
 
+@settings(deadline=None)
 @given(comparisons())
 def test_every_scored_frame_is_in_the_confusion_table(one: Comparison) -> None:
     _, table = frames.confusion([one], "idle")
@@ -112,6 +116,7 @@ def naive_average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
     return area
 
 
+@settings(deadline=None)
 @given(scores_and_truth)
 def test_average_precision_is_as_defined(given_: tuple[np.ndarray, np.ndarray]) -> None:
     scores, truth = given_
@@ -119,6 +124,7 @@ def test_average_precision_is_as_defined(given_: tuple[np.ndarray, np.ndarray]) 
     assert found == (pytest.approx(naive_average_precision(scores, truth), abs=1e-9) if truth.any() else None)
 
 
+@settings(deadline=None)
 @given(scores_and_truth)
 def test_average_precision_from_levels_is_the_same_where_scores_are_on_levels(
     given_: tuple[np.ndarray, np.ndarray],
