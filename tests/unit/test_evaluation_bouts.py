@@ -65,7 +65,11 @@ def test_bouts_in_pieces_and_bouts_run_together_are_told_apart() -> None:
 
 
 def naive_activitynet(videos: list[Comparison], behavior: str, thresholds: np.ndarray) -> np.ndarray:
-    """The published scorer's steps: predictions of all videos by score, one lock per threshold and true bout."""
+    """The published scorer's steps: predictions of all videos by score, one lock per threshold and true bout.
+
+    Of true bouts that are overlapped alike it takes the later one, as long as its sort keeps their order (numpy's
+    quicksort does on some processors only): here it always does.
+    """
     truths = [
         (v, float(t.start_frame), float(t.end_frame)) for v, one in enumerate(videos) for t in one.truth[behavior]
     ]
@@ -83,7 +87,7 @@ def naive_activitynet(videos: list[Comparison], behavior: str, thresholds: np.nd
             shared = max(min(end, b) - max(start, a), 0)
             overlaps.append(shared / ((end - start) + (b - a) - shared) if other == video else -1)
         for t, threshold in enumerate(thresholds):
-            for j in np.argsort(overlaps)[::-1]:
+            for j in np.argsort(overlaps, kind="stable")[::-1]:
                 if overlaps[j] < threshold:
                     break
                 if not locks[t, j]:
