@@ -19,15 +19,20 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mousetal import atomic, records
+from mousetal import atomic, modelfolder, records
 from mousetal import dataset as datasets
-from mousetal.dataset import Dataset, VideoEntry
+from mousetal.dataset import Dataset
 from mousetal.errors import MousetalError, SettingsError
+from training.evaluation import document, gather, mistakes, page, ratertable, tuning
 from training.evaluation.share import Number
 from training.evaluation.tally import TOLERANCE_S, table, tally_results
 
+if TYPE_CHECKING:
+    from training.evaluation import analysis
+
+TUNING_SPLITS = ("validation", "train")
 JSON_NAME, PAGE_NAME = "evaluation.json", "evaluation.html"
 
 log = logging.getLogger(__name__)
@@ -43,83 +48,53 @@ def evaluate_model(
     device: str = "cpu",
     precision: str = "fp32",
 ) -> dict[str, Any]:
-    """Analyse a split's videos, compare, write both files; the content of evaluation.json. ``detector`` None: stored
-    boxes. For what runs by itself after training."""
-    from training.evaluation import gather
+    """Analyse a split's videos, compare with the labels, write both files; gives the content of evaluation.json.
 
-    networks = Networks(dataset, model, detector, out, device, precision)
-    facts = networks.facts(split)
-    return publish(gather.of_dataset(dataset, split, networks.result, facts, rater), dataset, out)
+    ``detector`` None takes the boxes stored in the data set. Also for what runs by itself after training.
+    """
+    networks = _networks(dataset, model, detector, out, device, precision)
+    evaluated = gather.of_dataset(dataset, split, networks.result, networks.facts(split), rater)
+    return publish(evaluated, dataset.root, out)
 
 
 def tune_model(
-    dataset: Dataset, split: str, model: Path, detector: Path | None, out: Path, device: str, precision: str
-) -> Any:
-    """Choose temperature and rules on a split and write them into the model folder; what was chosen."""
-    from mousetal import modelfolder
-    from mousetal.modelconfig import MvdConfig
-    from training.evaluation import gather, tuning
-
-    if split == "test":
-        raise SettingsError("--tune with --split test: what is chosen on test videos can't be tested on them.")
-    networks = Networks(dataset, model, detector, out, device, precision)
-    config = modelfolder.read_config(model)
-    assert isinstance(config, MvdConfig)  # or it would not have loaded
+    dataset: Dataset,
+    split: str,
+    model: Path,
+    detector: Path | None,
+    out: Path,
+    device: str = "cpu",
+    precision: str = "fp32",
+) -> tuning.Tuning:
+    """Choose temperature and bout rules on a split and write them into the model folder; gives what was chosen."""
+    if split not in TUNING_SPLITS:
+        raise SettingsError(f"--tune with --split {split}: what is chosen on these videos can't be tested on them.")
+    networks = _networks(dataset, model, detector, out, device, precision)
+    config = networks.classifier.config
+    if modelfolder.locate(model).layout is not modelfolder.Layout.MOUSETAL:
+        raise SettingsError(f"{model}: a model folder with a config.json expected, to write the rules into.")
     evaluated = gather.of_dataset(dataset, split, networks.result, networks.facts(split))
     config, chosen = tuning.tune(evaluated.comparisons, config, networks.classifier.spec)
-    digest = gather.data_digest(dataset, split)
-    notes = tuning.provenance(chosen, digest, split, len(evaluated.comparisons))
+    notes = tuning.provenance(chosen, gather.data_digest(dataset, split), split, len(evaluated.comparisons))
     modelfolder.write_config(model, replace(config, provenance={**config.provenance, "tuning": notes}))
     for video, reason in evaluated.skipped.items():
         log.warning("skipped video=%s reason=%s", video, reason)
     return chosen
 
 
-class Networks:
-    """The two networks, loaded once, and what they say of a video."""
+def _networks(
+    dataset: Dataset, model: Path, detector: Path | None, out: Path, device: str, precision: str
+) -> analysis.Networks:
+    from training.evaluation import analysis  # imports torch, which takes seconds and the other uses don't need
 
-    def __init__(
-        self, dataset: Dataset, model: Path, detector: Path | None, out: Path, device: str, precision: str
-    ) -> None:
-        import mousetal.detector
-        import mousetal.mvd
-        from training.evaluation import analysis
-
-        self.dataset, self.model, self.out = dataset, model, out
-        self.classifier = mousetal.mvd.load(model, device, precision)
-        self.detector = mousetal.detector.load(detector, device, precision) if detector else None
-        self._weights = analysis.weights_digest(model)
-
-    def result(self, entry: VideoEntry) -> Any:
-        from training.evaluation import analysis
-
-        log.info("analysing video=%s", entry.path)
-        return analysis.analyse_entry(self.dataset, entry, self.classifier, self.detector, self._weights, self.out)
-
-    def facts(self, split: str) -> dict[str, Any]:
-        name = self.classifier.spec.name
-        return {
-            "title": f"{name} on {self.dataset.root.resolve().name}, {split}",
-            "lead": f"What the model {name} finds, beside what people saw.",
-            "data_set": str(self.dataset.root),
-            "split": split,
-            "model": f"{name}, sha256 {self.classifier.spec.sha256}",
-            "detector": "boxes stored in the data set" if self.detector is None else self.detector.spec.name,
-            "computed_on": self.classifier.spec.device,
-            "temperature": self.classifier.config.temperature,
-            "bout_rules": "; ".join(f"{n}: {r}" for n, r in zip(
-                self.classifier.spec.classes, self.classifier.spec.rules, strict=True))
-        }  # fmt: skip
+    return analysis.Networks(dataset, model, detector, out, device, precision)
 
 
-def publish(evaluated: Any, dataset: Dataset | None, out: Path, videos: Path | None = None) -> dict[str, Any]:
-    """Write evaluation.json and evaluation.html; the content of the former. ``videos`` is where paths start."""
-    from training.evaluation import document, mistakes, page
-
+def publish(evaluated: document.Evaluated, videos: Path | None, out: Path) -> dict[str, Any]:
+    """Write evaluation.json and evaluation.html; gives the content of the former. ``videos`` is where paths start."""
     content = document.build(evaluated)
     worst = mistakes.worst(evaluated.comparisons) if evaluated.has_model else []
-    root = dataset.root if dataset else videos
-    paths = {one.video: root / one.video for one in evaluated.comparisons} if root else {}
+    paths = {one.video: videos / one.video for one in evaluated.comparisons} if videos else {}
     strips = mistakes.pictures(worst, evaluated.comparisons, paths)
     atomic.write_json(out / JSON_NAME, content)
     page.write(out / PAGE_NAME, content, evaluated.comparisons, strips, worst)
@@ -179,20 +154,15 @@ def _run_films(arguments: argparse.Namespace) -> int:
     print(table(tally_results(arguments.predictions, arguments.truth, arguments.tolerance), arguments.tolerance))
     if not arguments.out:
         return 0
-    from training.evaluation import gather
-
     facts = {
         "title": f"{arguments.predictions} beside {arguments.truth}",
         "lead": "What a run of the driver found in synthetic films, beside what happens in them.",
     }
-    content = publish(gather.of_films(arguments.predictions, arguments.truth, facts), None, arguments.out,
-                      arguments.truth)  # fmt: skip
+    content = publish(gather.of_films(arguments.predictions, arguments.truth, facts), arguments.truth, arguments.out)
     return _report(content, arguments.out)
 
 
 def _run_predictions(arguments: argparse.Namespace, dataset: Dataset) -> int:
-    from training.evaluation import gather
-
     split = arguments.split or "test"
     facts = {
         "title": f"{arguments.predictions} on {dataset.root.resolve().name}, {split}",
@@ -203,12 +173,10 @@ def _run_predictions(arguments: argparse.Namespace, dataset: Dataset) -> int:
     evaluated = gather.of_dataset(
         dataset, split, lambda entry: records.read_video(arguments.predictions, entry.path), facts, arguments.rater
     )
-    return _report(publish(evaluated, dataset, arguments.out), arguments.out)
+    return _report(publish(evaluated, dataset.root, arguments.out), arguments.out)
 
 
 def _run_raters(arguments: argparse.Namespace) -> int:
-    from training.evaluation import gather, ratertable
-
     if not arguments.out:
         raise SettingsError("--out is missing: the folder for results.")
     read = ratertable.read(arguments.raters, arguments.fps)

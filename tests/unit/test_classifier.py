@@ -72,6 +72,13 @@ def test_classes_of_a_multi_label_model_have_probabilities_of_their_own(tmp_path
     np.testing.assert_allclose(odds / odds.sum(axis=1, keepdims=True), single, rtol=1e-3)
 
 
+def test_the_temperature_divides_the_logits(tmp_path: Path) -> None:
+    sharp = mvd.load(_saved(tmp_path / "one")).predict(_clips(2)).astype(np.float64)
+    soft = mvd.load(_saved(tmp_path / "two", dataclasses.replace(tiny_config(), temperature=2.0))).predict(_clips(2))
+    powers = np.sqrt(sharp)
+    np.testing.assert_allclose(soft, powers / powers.sum(axis=1, keepdims=True), atol=1e-6)
+
+
 def test_a_clip_gets_the_same_answer_in_any_batch(folder: Path) -> None:
     classifier = mvd.load(folder)
     clips = _clips(4)

@@ -64,7 +64,9 @@ def _holder(document: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
 # --- the config ---
 
 
-@pytest.mark.parametrize("config", [MVD, RTDETR, replace(MVD, background=None, multi_label=True)])
+@pytest.mark.parametrize(
+    "config", [MVD, RTDETR, replace(MVD, background=None, multi_label=True), replace(MVD, temperature=1.7)]
+)
 def test_a_config_survives_json(config: ModelConfig) -> None:
     assert parse(_document(config), "here") == config
 
@@ -143,6 +145,24 @@ def test_whole_numbers_pass_for_floats_and_null_for_an_unknown_frame_rate() -> N
     assert isinstance(config, MvdConfig)
     assert config.input.crop_padding == 0.0
     assert config.input.trained_fps is None
+
+
+def test_a_temperature_may_be_left_out_and_then_is_one() -> None:
+    assert "temperature" not in _document()
+    config = parse(_document() | {"temperature": 2}, "config.json")
+    assert isinstance(config, MvdConfig)
+    assert config.temperature == 2.0
+    for wrong in (0, -1, "hot", None):
+        with pytest.raises(ModelError, match="temperature"):
+            parse(_document() | {"temperature": wrong}, "config.json")
+
+
+def test_a_config_is_replaced_without_touching_the_weights(tmp_path: Path) -> None:
+    modelfolder.write(tmp_path, MVD, TENSORS, "# A card\n")
+    weights = (tmp_path / modelfolder.WEIGHTS_NAME).stat().st_mtime_ns
+    modelfolder.write_config(tmp_path, replace(MVD, temperature=0.5))
+    assert modelfolder.read_config(tmp_path) == replace(MVD, temperature=0.5)
+    assert (tmp_path / modelfolder.WEIGHTS_NAME).stat().st_mtime_ns == weights
 
 
 def test_class_names_are_replaced_in_order_and_only_by_as_many() -> None:

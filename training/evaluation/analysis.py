@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +26,44 @@ from mousetal.intervals import find_bouts, inherit_flags
 from mousetal.pipeline import Detect, Plan, analyse, finish
 from mousetal.types import ClassifierSpec, Detections, DetectorBatch, DetectorSpec, FrameBox, VideoResult
 
+log = logging.getLogger(__name__)
+
 STORED_INPUT = 8  # pixels: nobody looks at the pictures that go to stored boxes
+
+
+class Networks:
+    """The two networks, loaded once, and what they say of a data set's videos. ``detector`` None: stored boxes.
+
+    Raises ModelError, SettingsError.
+    """
+
+    def __init__(
+        self, dataset: Dataset, model: Path, detector: Path | None, out: Path, device: str, precision: str
+    ) -> None:
+        self.classifier = mousetal.mvd.load(model, device, precision)
+        self._detector = mousetal.detector.load(detector, device, precision) if detector else None
+        self._dataset, self._out, self._weights = dataset, out, weights_digest(model)
+
+    def result(self, entry: VideoEntry) -> VideoResult:
+        """Of one video; see `analyse_entry`."""
+        log.info("analysing video=%s", entry.path)
+        return analyse_entry(self._dataset, entry, self.classifier, self._detector, self._weights, self._out)
+
+    def facts(self, split: str) -> dict[str, Any]:
+        """What was evaluated, for people."""
+        spec, config = self.classifier.spec, self.classifier.config
+        rules = zip(spec.classes, spec.rules, strict=True)
+        return {
+            "title": f"{spec.name} on {self._dataset.root.resolve().name}, {split}",
+            "lead": f"What the model {spec.name} finds, beside what people saw.",
+            "data_set": str(self._dataset.root),
+            "split": split,
+            "model": f"{spec.name}, sha256 {spec.sha256}",
+            "detector": self._detector.spec.name if self._detector else "boxes stored in the data set",
+            "computed_on": spec.device,
+            "temperature": config.temperature,
+            "bout_rules": {name: asdict(rule) for i, (name, rule) in enumerate(rules) if i != spec.background},
+        }
 
 
 def detect_stored(boxes: Iterable[FrameBox]) -> Detect:

@@ -26,7 +26,7 @@ def interval(
     items: Sequence[Item],
     subjects: Sequence[str],
     statistic: Callable[[list[Item]], Number],
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
     level: float = LEVEL,
     seed: int = SEED,
 ) -> Interval:
@@ -41,6 +41,7 @@ def interval(
     parts = list(groups.values())
     if len(parts) < FEWEST_SUBJECTS:
         return None
+    resamples = RESAMPLES if resamples is None else resamples
     draws = np.random.default_rng(seed).integers(len(parts), size=(resamples, len(parts)))
     found = [statistic([item for place in draw for item in parts[place]]) for draw in draws.tolist()]
     defined = [value for value in found if value is not None]

@@ -34,7 +34,10 @@ class Ranked:
 
 
 def ranked(comparison: Comparison, behavior: str, min_iou: float) -> Ranked:
-    """Which of a video's found bouts are true. Videos don't compete for true bouts, so each is done by itself."""
+    """Which of a video's found bouts are true. Videos don't compete for true bouts, so each is done by itself.
+
+    Of true bouts that are overlapped alike the later one is taken, as in the published scorer.
+    """
     truth = comparison.truth[behavior]
     found = sorted(comparison.found[behavior], key=lambda one: -one.confidence)
     free = set(range(len(truth)))

@@ -174,7 +174,8 @@ def warnings(document: Mapping[str, Any], evaluated: Evaluated) -> list[str]:
         if bouts == 0:
             texts.append(f"{name} never occurs in these videos: whether it would be found is not known.")
         elif bouts < FEW_BOUTS:
-            texts.append(f"{name} occurs only {bouts} times in these videos: its numbers may be luck.")
+            often = "once" if bouts == 1 else f"{bouts} times"
+            texts.append(f"{name} occurs only {often} in these videos: its numbers may be luck.")
     texts += [
         f"{one['video']}: the model said nothing on {one['unscored_by_model']:.0%} of the frames (no animal in sight, "
         "or damaged); what happens there counts as missed."

@@ -140,20 +140,26 @@ def onsets(behaviors: Mapping[str, Any], colors: Mapping[str, str]) -> Plot | No
     names = list(next(iter(behaviors.values()))["onsets"]) if behaviors else []
     scale = Scale(-0.3, max(len(names) - 0.7, 0.7), 0, 1)
     lines, dots = [], []
-    for name, numbers in behaviors.items():
-        scores = [numbers["onsets"][tolerance]["f1"] for tolerance in names]
-        known = [(float(place), one["value"]) for place, one in enumerate(scores) if one["value"] is not None]
+    for nth, (name, numbers) in enumerate(behaviors.items()):
+        aside = 0.07 * (nth - (len(behaviors) - 1) / 2)  # so that intervals don't hide each other
+        scores = [
+            (place + aside, tolerance, numbers["onsets"][tolerance]["f1"]) for place, tolerance in enumerate(names)
+        ]
+        known = [(x, tolerance, one) for x, tolerance, one in scores if one["value"] is not None]
         if not known:
             continue
-        lines.append(scale.line(known, colors[name], name))
+        lines.append(scale.line([(x, one["value"]) for x, _, one in known], colors[name], name))
         dots += [
-            Dot(scale.x(x), scale.y(y), colors[name], f"{name}, ±{names[int(x)]}: {y:.2f}{spread(scores[int(x)])}")
-            for x, y in known
+            Dot(
+                scale.x(x),
+                scale.y(one["value"]),
+                colors[name],
+                f"{name}, ±{tolerance}: {one['value']:.2f}{spread(one)}",
+            )
+            for x, tolerance, one in known
         ]
         lines += [
-            scale.line([(float(place), end) for end in one["interval"]], colors[name])
-            for place, one in enumerate(scores)
-            if one["interval"]
+            scale.line([(x, end) for end in one["interval"]], colors[name]) for x, _, one in known if one["interval"]
         ]
     if not lines:
         return None

@@ -1,0 +1,111 @@
+"""Bout rules chosen on validation videos: the middle of what works, or what was there before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mousetal.intervals import find_bouts
+from mousetal.modelconfig import ClipInput, MvdConfig
+from mousetal.types import BoutRule, FrameRange, Label, VideoResult
+from tests.fixtures.results import CLASSIFIER, video_result
+from training.evaluation import tuning
+from training.evaluation.comparison import Comparison, of_result
+
+GROOMING, TWITCH = CLASSIFIER.classes[1:]
+CONFIG = MvdConfig(CLASSIFIER.classes, 0, {}, ClipInput(16, 1, 64, 4, 0.1, 30.0), CLASSIFIER.rules)
+
+
+def scene(seed: int, height: float = 0.9, noise: float = 0.02, seconds: float = 60) -> Comparison:
+    """A video in which grooming of two seconds every eight is given ``height``, and all else 0.1 or so."""
+    result = video_result(f"{seed}.mp4", seconds=seconds, is_quiet=True)
+    rng = np.random.default_rng(seed)
+    truth = [Label(GROOMING, FrameRange(start, start + 60)) for start in range(30, result.info.num_frames - 60, 240)]
+    grooming = np.full(result.info.num_frames, 0.1)
+    for label in truth:
+        grooming[label.frames.start_frame : label.frames.end_frame] = height
+    grooming = np.clip(grooming + rng.normal(0, noise, len(grooming)), 0, 1)
+    posteriors = np.stack([1 - grooming, grooming, np.zeros_like(grooming)], axis=1).astype(np.float32)
+    bouts = find_bouts(posteriors, result.classifier, result.info.pts_seconds)
+    return of_result(replace(result, posteriors=posteriors, bouts=bouts), truth, (GROOMING, TWITCH), f"m{seed}")
+
+
+def test_a_threshold_that_is_too_high_is_lowered_to_the_middle_of_what_works() -> None:
+    videos = [scene(seed, height=0.4) for seed in range(3)]
+    choice = tuning.choose_rule(videos, CLASSIFIER, GROOMING)
+    assert (choice.merit_before, choice.reason) == (0, "")
+    assert choice.merit > 0.95
+    assert 0.15 <= choice.rule.threshold <= 0.35  # between the noise around 0.1 and the bouts at 0.4
+    assert choice.equals > 10
+
+
+def test_a_behaviour_that_hardly_occurs_keeps_its_rule() -> None:
+    choice = tuning.choose_rule([scene(0, seconds=20)], CLASSIFIER, GROOMING)
+    assert choice.rule == CLASSIFIER.rules[1]
+    assert "at least 10" in choice.reason
+    nothing = tuning.choose_rule([scene(0)], CLASSIFIER, TWITCH)
+    assert nothing.rule == CLASSIFIER.rules[2]
+    assert nothing.num_bouts == 0
+
+
+def test_the_middle_of_a_plateau_is_one_of_its_points() -> None:
+    points = np.array([[0.0], [0.1], [0.2], [0.3], [1.0]])
+    assert tuning._middle(points) == 2
+
+
+def test_the_grid_never_drops_the_shorter_bouts_that_people_saw() -> None:
+    grid = tuning.candidates([scene(0)], GROOMING)
+    assert max(rule.min_duration_s for rule in grid) < 2.0
+    assert max(rule.bridge_gap_s for rule in grid) <= tuning.MOST_BRIDGED_S
+    assert all(rule.low_threshold <= rule.threshold for rule in grid)
+
+
+def test_tuning_changes_rules_and_temperature_and_nothing_else() -> None:
+    videos = [scene(seed, height=0.4) for seed in range(3)]
+    config, chosen = tuning.tune(videos, CONFIG, CLASSIFIER)
+    assert config.bouts[2] == CLASSIFIER.rules[2]
+    assert config.bouts[1] != CLASSIFIER.rules[1]
+    assert replace(config, bouts=CONFIG.bouts, temperature=1.0) == CONFIG
+    assert [choice.behavior for choice in chosen.choices] == [GROOMING, TWITCH]
+    notes = tuning.provenance(chosen, "ab" * 32, "validation", 3)
+    assert notes["rules"][TWITCH]["note"].startswith("kept")
+
+
+def test_frames_count_towards_the_temperature_only_where_the_truth_is_known() -> None:
+    one = scene(0)
+    targets = tuning.targets(one, CLASSIFIER)
+    assert targets[:30].tolist() == [[1, 0, 0]] * 30
+    assert targets[30].tolist() == [0, 1, 0]
+    looked = replace(one, truth={GROOMING: one.truth[GROOMING]})  # nobody looked for twitches: idle is not certain
+    targets = tuning.targets(looked, CLASSIFIER)
+    assert np.isnan(targets[:30]).all()
+    assert targets[30].tolist() == [0, 1, 0]
+    scored = replace(one, is_scored=np.arange(one.num_frames) >= 40)
+    assert np.isnan(tuning.targets(scored, CLASSIFIER)[:40]).all()
+    both = replace(one, truth={GROOMING: one.truth[GROOMING], TWITCH: (FrameRange(30, 35),)})
+    assert np.isnan(tuning.targets(both, CLASSIFIER)[30:35]).all()
+    free = tuning.targets(looked, replace(CLASSIFIER, is_multi_label=True))
+    assert free[30, 1] == 1
+    assert np.isnan(free[30, 2])
+
+
+def test_another_temperature_leaves_holes_and_bouts_as_they_are() -> None:
+    result: VideoResult = video_result(seconds=60, lost_s=(20, 30))
+    one = of_result(result, (), (GROOMING, TWITCH))
+    softer = tuning.retempered(one, 2.0)
+    assert softer.stored is not None
+    assert (np.isnan(softer.stored.posteriors) == np.isnan(result.posteriors)).all()
+    assert softer.found == one.found
+    assert np.nanmax(softer.stored.posteriors) < np.nanmax(result.posteriors)
+    again = tuning.retempered(softer, 0.5)
+    assert again.stored is not None
+    np.testing.assert_allclose(again.stored.posteriors, result.posteriors, atol=1e-4)
+
+
+def test_equal_rules_give_equal_merit_whatever_the_order_of_videos() -> None:
+    videos = [scene(seed, noise=0.2) for seed in range(2)]
+    only = [replace(one, truth={GROOMING: one.truth[GROOMING]}) for one in videos]
+    spec = replace(CLASSIFIER, rules=(BoutRule(), BoutRule(0.5, 0.4), BoutRule()))
+    assert tuning.merit(only, GROOMING, spec) == pytest.approx(tuning.merit(only[::-1], GROOMING, spec))
