@@ -1,9 +1,10 @@
-"""Trains the clip classifier: configuration, data, network, optimiser, loop, in this order.
+"""Trains the demo classifier: configuration, data, network, optimiser, loop, in this order.
 
-    python -m training.finetune_mvd --config training/configs/demo-mvd.toml --out work/demo-mvd
+    python -m training.demo_loop --config training/configs/demo-mvd.toml --out work/demo-mvd
 
-A first, simple version, on clips of synthetic films: from fresh weights, or (``start``) from those of another run. It
-leaves one folder: knobs.json, log.jsonl and checkpoint.pt; started again, it goes on from its last checkpoint.
+On clips that were cut straight from synthetic films: from fresh weights, or (``start``) from those of another run. It
+leaves one folder: knobs.json, log.jsonl and checkpoint.pt; started again, it goes on from its last checkpoint. For your
+own videos there is `training.finetune_mvd`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import nn
 from mousetal.mvd.vit import VisionTransformer, VitConfig
 from mousetal.types import BoutRule, ClassifierSpec
 from training import runs
-from training.augment import centre, decode_strip, draw_batch, to_tensor
+from training.augment import augment, centre, decode_strip, draw_batch, to_tensor
 from training.moments import Moments, start_weights
 from training.samples import Clips, load_clips
 from training.synthetic import BEHAVIORS
@@ -105,6 +106,12 @@ def load_data(knobs: Knobs, cache: Path) -> Clips:
     return load_clips(films, spec_of(knobs), cache, turns)
 
 
+def some_pixels(data: Clips, rng: np.random.Generator, clips: int = 400) -> torch.Tensor:
+    """Clips for `start_weights` to look at."""
+    chosen = rng.choice(len(data.strips), min(clips, len(data.strips)), replace=False)
+    return to_tensor([augment(decode_strip(data.strips[i]), rng) for i in chosen])
+
+
 def learning_rate(step: int, knobs: Knobs) -> float:
     """In each cycle a linear warm-up, then half a cosine down to a hundredth (Loshchilov and Hutter 2017, "SGDR")."""
     cycle = 0
@@ -123,7 +130,7 @@ def train(knobs: Knobs, data: Clips, out: Path) -> VisionTransformer:
     if knobs.start:
         network.load_state_dict(runs.averaged_weights(Path(knobs.start)))
     else:
-        start_weights(network, data, np.random.default_rng(knobs.seed))
+        start_weights(network, some_pixels(data, np.random.default_rng(knobs.seed)))
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(knobs.ema)
     )
