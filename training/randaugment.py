@@ -95,12 +95,13 @@ def posterize(clip: UInt8Array, strength: float) -> UInt8Array:
 
 def solarize(clip: UInt8Array, strength: float) -> UInt8Array:
     """Levels from a threshold on inverted."""
-    return np.where(LEVELS >= 256 - int(256 * strength), 255 - LEVELS, LEVELS).astype(np.uint8)[clip]
+    threshold = 256 - int(256 * strength)
+    return np.concatenate([LEVELS[:threshold], 255 - LEVELS[threshold:]]).astype(np.uint8)[clip]
 
 
 def solarize_add(clip: UInt8Array, strength: float) -> UInt8Array:
     """Up to 110 added to the darker half of the levels."""
-    return np.where(LEVELS < 128, LEVELS + int(110 * strength), LEVELS).clip(0, 255).astype(np.uint8)[clip]
+    return np.concatenate([LEVELS[:128] + int(110 * strength), LEVELS[128:]]).clip(0, 255).astype(np.uint8)[clip]
 
 
 def color(clip: UInt8Array, strength: float) -> UInt8Array:

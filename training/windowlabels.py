@@ -75,7 +75,7 @@ def short_classes(clips: Iterable[Clip], spec: ClassifierSpec) -> tuple[bool, ..
                 continue
             for start, end in runs_of(clip.frame_labels == label).tolist():
                 share = (end - start) / span
-                is_whole = 0 < start and end < len(clip)
+                is_whole = start > 0 and end < len(clip)
                 (shares if is_whole or share > SHORT_SHARE else cut_off)[label].append(share)
     found = [whole or parts for whole, parts in zip(shares, cut_off, strict=True)]
     return tuple(bool(one) and float(np.median(one)) <= SHORT_SHARE for one in found)
