@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from training import finetune_mvd
+from training import demo_loop
 from training.demo_pictures import DemoKnobs
 
 WARNING = """\
@@ -38,7 +38,7 @@ The synthetic films hold one mouse, always in view; several animals, reflections
 
 
 def classifier_card(
-    stages: tuple[finetune_mvd.Knobs, finetune_mvd.Knobs], clips: int, metrics: Mapping[str, float], test: str
+    stages: tuple[demo_loop.Knobs, demo_loop.Knobs], clips: int, metrics: Mapping[str, float], test: str
 ) -> str:
     """README.md of demo-mvd, trained in two stages on ``clips`` clips in all."""
     first, knobs = stages
@@ -46,7 +46,7 @@ def classifier_card(
 # demo-mvd
 
 A small video transformer that tells self-grooming and head or body twitches from everything else in clips of a mouse
-from above. Classes, in order: {", ".join(finetune_mvd.CLASSES)}.
+from above. Classes, in order: {", ".join(demo_loop.CLASSES)}.
 
 {WARNING}
 - Input: {knobs.num_frames} frames at {knobs.trained_fps:g} frames per second, the square around the animal at

@@ -24,7 +24,7 @@ import mousetal.mvd
 from mousetal.errors import MousetalError
 from mousetal.modelconfig import ClipInput, ImageInput, MvdConfig, RtdetrConfig
 from mousetal.types import BoutRule, FrameRange, Label, VideoResult
-from training import finetune_mvd, knobflags, runs, train_detector
+from training import demo_loop, knobflags, runs, train_detector
 from training.boxscores import average_precision
 from training.demo_cards import classifier_card, detector_card
 from training.demo_eval import FILMS, SEED, analyse_video, render, tally_films
@@ -66,14 +66,14 @@ def make_detector(models: Path, work: Path) -> None:
 def make_classifier(models: Path, work: Path) -> None:
     """Train the classifier, choose its bout rules on validation films, score it on test films, write its folder."""
     cache = work / "cache"
-    first = runs.read_knobs(finetune_mvd.Knobs, CONFIGS / "demo-mvd.toml")
-    finetune_mvd.train(first, finetune_mvd.load_data(first, cache), work / "demo-mvd")
-    knobs = runs.read_knobs(finetune_mvd.Knobs, CONFIGS / "demo-mvd-turns.toml")
+    first = runs.read_knobs(demo_loop.Knobs, CONFIGS / "demo-mvd.toml")
+    demo_loop.train(first, demo_loop.load_data(first, cache), work / "demo-mvd")
+    knobs = runs.read_knobs(demo_loop.Knobs, CONFIGS / "demo-mvd-turns.toml")
     knobs = replace(knobs, start=str(work / "demo-mvd"))
-    spec, data = finetune_mvd.spec_of(knobs), finetune_mvd.load_data(knobs, cache)
-    network = finetune_mvd.train(knobs, data, work / "demo-mvd-turns")
+    spec, data = demo_loop.spec_of(knobs), demo_loop.load_data(knobs, cache)
+    network = demo_loop.train(knobs, data, work / "demo-mvd-turns")
     unseen = load_clips(range(VALIDATION_SEED, VALIDATION_SEED + 20), spec, cache)
-    shares = finetune_mvd.class_accuracy(network, unseen)
+    shares = demo_loop.class_accuracy(network, unseen)
     metrics: dict[str, float] = {f"clips right, {c}": round(s, 3) for c, s in zip(spec.classes, shares, strict=True)}
     config = MvdConfig(
         classes=spec.classes, background=spec.background, network={}, bouts=spec.rules,

@@ -6,19 +6,20 @@ whether. Both act in training alone; the network that comes out has the architec
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mousetal.mvd.vit import VisionTransformer
-from training.augment import augment, decode_strip, to_tensor
-from training.samples import Clips
+
+UNKNOWN = -1  # label of a frame that nobody looked at
 
 
 @torch.no_grad()
-def start_weights(network: VisionTransformer, data: Clips, rng: np.random.Generator, clips: int = 400) -> None:
+def start_weights(network: VisionTransformer, pixels: Tensor) -> None:
     """Weights from which a small network learns motion within a few hundred steps.
+
+    ``pixels`` are some hundred clips as the network takes them, float32 (n, 3, T, S, S).
 
     The patch embedding starts from the main components of real patches, scaled to unit spread (whitening the first
     layer: LeCun et al. 1998, "Efficient BackProp"). A third of the filters, kept faint, see the mean of a tubelet's two
@@ -27,8 +28,6 @@ def start_weights(network: VisionTransformer, data: Clips, rng: np.random.Genera
     """
     config, weight = network.config, network.patch_embed.proj.weight
     side = config.patch_size
-    chosen = rng.choice(len(data.strips), min(clips, len(data.strips)), replace=False)
-    pixels = to_tensor([augment(decode_strip(data.strips[i]), rng) for i in chosen])
     cubes = pixels.unfold(2, 2, 2).unfold(3, side, side).unfold(4, side, side)  # (B, 3, T/2, H, W, 2, side, side)
     cubes = cubes.permute(0, 2, 3, 4, 5, 1, 6, 7).reshape(-1, 2, 3 * side * side)
     third = config.dim // 3
@@ -55,7 +54,8 @@ class Moments(nn.Module):
 
     def __init__(self, network: VisionTransformer) -> None:
         super().__init__()
-        self.num_tubelets = network.config.grid[0]
+        self.num_tubelets, side = network.config.grid
+        self.num_patches = self.num_tubelets * side * side
         self.norm = nn.LayerNorm(network.config.dim)
         self.linear = nn.Linear(network.config.dim, network.config.num_classes)
         self.tokens = torch.empty(0)
@@ -66,6 +66,20 @@ class Moments(nn.Module):
 
     def loss(self, frame_labels: Tensor) -> Tensor:
         """Cross entropy for the clips that last went through the network; ``frame_labels`` is int64 (B, T)."""
-        tokens = self.tokens.unflatten(1, (self.num_tubelets, -1)).mean(dim=2)
-        labels = frame_labels.unflatten(1, (self.num_tubelets, -1)).amax(dim=2)
-        return F.cross_entropy(self.linear(self.norm(tokens)).flatten(0, 1), labels.flatten())
+        return moment_loss(self.logits(), frame_labels)
+
+    def logits(self) -> Tensor:
+        """Class scores of every moment of the clips that last went through the network, (B, T / tubelet, classes)."""
+        patches = self.tokens[:, -self.num_patches :]  # without a class token
+        scores: Tensor = self.linear(self.norm(patches.unflatten(1, (self.num_tubelets, -1)).mean(dim=2)))
+        return scores
+
+
+def moment_loss(logits: Tensor, frame_labels: Tensor) -> Tensor:
+    """Cross entropy of `Moments.logits`; ``frame_labels`` is int64 (B, T), -1 where unknown.
+
+    A tubelet that holds two classes belongs to the one with the higher number, so never to the background.
+    """
+    labels = frame_labels.unflatten(1, (logits.shape[1], -1)).amax(dim=2).flatten()
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), labels, ignore_index=UNKNOWN, reduction="sum")
+    return losses / (labels != UNKNOWN).sum().clamp(min=1)

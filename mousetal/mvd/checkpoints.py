@@ -72,7 +72,7 @@ def read(located: Located, class_names: tuple[str, ...] | None) -> tuple[MvdConf
     """Config, weights and what had to be assumed, of a checkpoint. Raises ModelError."""
     where = str(located.weights)
     content = unpickle(located.weights)
-    state = _state_dict(content, where)
+    state = state_dict(content, where)
     run = _run_settings(located, content)
     vit = _network_sizes(state, run, where)
     classes, class_assumption = _classes(located, class_names, vit.num_classes)
@@ -114,8 +114,8 @@ def _reason(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _state_dict(content: Any, where: str) -> State:
-    """The weights in a checkpoint: under ``model``, else ``module``, else the whole of it."""
+def state_dict(content: Any, where: str) -> State:
+    """The weights in what `unpickle` gives: under ``model``, else ``module``, else all of it. Raises ModelError."""
     if not isinstance(content, dict):
         raise ModelError(f"{where}: a dict of tensors expected, got {type(content).__name__}")
     if "ema" in content:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mousetal.errors import ModelError
 from mousetal.types import Float64Array
@@ -82,6 +83,7 @@ class VisionTransformer(nn.Module):
     """Clips in, logits out. Freshly initialised; load weights with ``load_state_dict(..., strict=True)``."""
 
     pos_embed: Tensor
+    is_checkpointed = False  # in training, recompute blocks in the backward pass instead of keeping what they computed
 
     def __init__(self, config: VitConfig) -> None:
         super().__init__()
@@ -113,7 +115,10 @@ class VisionTransformer(nn.Module):
             x_BLD = torch.cat((cls_B1D, x_BLD), dim=1)
         x_BLD = self.pos_drop(x_BLD)
         for block in self.blocks:
-            x_BLD = block(x_BLD)
+            if self.is_checkpointed and self.training:
+                x_BLD = checkpoint(block, x_BLD, use_reentrant=False)
+            else:
+                x_BLD = block(x_BLD)
         pooled_BD: Tensor
         if self.config.use_mean_pooling:
             first_patch = 1 if self.config.use_cls_token else 0

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mousetal.errors import SettingsError
-from training import finetune_mvd, runs, samples
+from training import demo_loop, runs, samples
 from training.augment import centre, decode_strip
 from training.samples import (
     MARGIN,
@@ -24,7 +24,7 @@ from training.samples import (
 )
 from training.synthetic import Film
 
-MVD = finetune_mvd.Knobs(
+MVD = demo_loop.Knobs(
     input_size=32, dim=32, depth=1, heads=2, batch=6, cycles=(12,), warmup=2, learning_rate=3e-3, films=1, save_every=2
 )
 
@@ -32,7 +32,7 @@ MVD = finetune_mvd.Knobs(
 @pytest.fixture(scope="module")
 def clips() -> Clips:
     film = Film(2, 8.0, size=(160, 120))  # one that holds both behaviours
-    return film_clips(film, finetune_mvd.spec_of(MVD), per_class=(1, 1, 1))
+    return film_clips(film, demo_loop.spec_of(MVD), per_class=(1, 1, 1))
 
 
 def losses(out: Path) -> list[float]:
@@ -43,14 +43,14 @@ def test_the_classifiers_loss_falls_on_what_is_easy(clips: Clips, tmp_path: Path
     """One class alone: to learn which of the three it is takes a few steps, to tell them apart takes thousands."""
     idle = np.flatnonzero(clips.labels == 0)
     easy = Clips([clips.strips[i] for i in idle], clips.labels[idle], clips.frame_labels[idle])
-    finetune_mvd.train(replace(MVD, cycles=(30,)), easy, tmp_path)
+    demo_loop.train(replace(MVD, cycles=(30,)), easy, tmp_path)
     assert np.mean(losses(tmp_path)[-5:]) < 0.9 * np.mean(losses(tmp_path)[:5])
 
 
 def test_a_stopped_run_of_the_classifier_goes_on_to_the_same_weights(clips: Clips, tmp_path: Path) -> None:
-    whole = finetune_mvd.train(replace(MVD, cycles=(4,)), clips, tmp_path / "whole")
-    halt(finetune_mvd, replace(MVD, cycles=(4,)), clips, tmp_path / "parts", steps=2)
-    parts = finetune_mvd.train(replace(MVD, cycles=(4,)), clips, tmp_path / "parts")
+    whole = demo_loop.train(replace(MVD, cycles=(4,)), clips, tmp_path / "whole")
+    halt(demo_loop, replace(MVD, cycles=(4,)), clips, tmp_path / "parts", steps=2)
+    parts = demo_loop.train(replace(MVD, cycles=(4,)), clips, tmp_path / "parts")
     assert_same_weights(whole, parts)
 
 
@@ -83,7 +83,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 
 def test_the_learning_rate_starts_anew_in_every_cycle() -> None:
     knobs = replace(MVD, cycles=(10, 20), warmup=2, learning_rate=1.0)
-    rates = [finetune_mvd.learning_rate(step, knobs) for step in range(knobs.steps)]
+    rates = [demo_loop.learning_rate(step, knobs) for step in range(knobs.steps)]
     assert max(rates) == rates[1] == rates[2] == rates[11] == rates[12] == 1.0
     assert rates[2:10] == sorted(rates[2:10], reverse=True)
     assert rates[9] < 0.1 < rates[10]
@@ -92,12 +92,12 @@ def test_the_learning_rate_starts_anew_in_every_cycle() -> None:
 def test_a_knob_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("stepps = 3\n")
     with pytest.raises(SettingsError, match="stepps"):
-        runs.read_knobs(finetune_mvd.Knobs, tmp_path / "a.toml")
+        runs.read_knobs(demo_loop.Knobs, tmp_path / "a.toml")
 
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(finetune_mvd, "demo-mvd"), (finetune_mvd, "demo-mvd-turns")],
+    [(demo_loop, "demo-mvd"), (demo_loop, "demo-mvd-turns")],
 )
 def test_the_shipped_configurations_are_read(module, name: str, root: Path) -> None:  # type: ignore[no-untyped-def]
     knobs = runs.read_knobs(module.Knobs, root / "training" / "configs" / f"{name}.toml")
@@ -107,7 +107,7 @@ def test_the_shipped_configurations_are_read(module, name: str, root: Path) -> N
 def test_stored_clips_come_back_as_they_were_cut(clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "film_clips", lambda _film, _spec: clips)
     monkeypatch.setattr(samples, "Film", lambda seed: seed)
-    spec = finetune_mvd.spec_of(MVD)
+    spec = demo_loop.spec_of(MVD)
     clip = decode_strip(clips.strips[0])
     assert clip.shape == (16, 32 + 2 * MARGIN, 32 + 2 * MARGIN, 3)
     assert centre(clip).shape == (16, 32, 32, 3)
@@ -119,15 +119,15 @@ def test_stored_clips_come_back_as_they_were_cut(clips: Clips, tmp_path: Path, m
 
 
 def test_a_run_can_start_from_another_runs_weights(clips: Clips, tmp_path: Path) -> None:
-    first = finetune_mvd.train(replace(MVD, cycles=(2,)), clips, tmp_path / "first")
+    first = demo_loop.train(replace(MVD, cycles=(2,)), clips, tmp_path / "first")
     still = replace(MVD, cycles=(1,), start=str(tmp_path / "first"), learning_rate=0.0)
-    assert_same_weights(first, finetune_mvd.train(still, clips, tmp_path / "second"))
+    assert_same_weights(first, demo_loop.train(still, clips, tmp_path / "second"))
     with pytest.raises(SettingsError, match="no checkpoint"):
-        finetune_mvd.train(replace(still, start=str(tmp_path / "nowhere")), clips, tmp_path / "third")
+        demo_loop.train(replace(still, start=str(tmp_path / "nowhere")), clips, tmp_path / "third")
 
 
 def test_clips_of_quick_turns_are_idle_in_their_middle_places() -> None:
-    turns = film_turns(Film(1, 8.0, size=(160, 120)), finetune_mvd.spec_of(MVD), places=2)
+    turns = film_turns(Film(1, 8.0, size=(160, 120)), demo_loop.spec_of(MVD), places=2)
     assert len(turns.strips) == len(turns.labels) == 14
     assert np.mean(turns.labels == 0) > 0.5
 

@@ -1,0 +1,237 @@
+"""What carries out a step: torch alone, in one process, or DeepSpeed, in one or many. Both look the same to the loop.
+
+engine = make_engine(learner, groups, knobs, place)
+with engine.computing():
+    outputs = engine.module(clips.to(engine.dtype))
+engine.backward(loss)                     # for every micro-step
+norm = engine.step()                      # the optimiser moves after the last of them
+engine.save(folder)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mousetal.errors import ModelError, SettingsError
+from mousetal.execution import AUTOCAST_TYPES, Execution
+from training.finetune_knobs import Knobs
+from training.optim import Group, adamw
+
+STATE_NAME = "engine.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of how many processes this is, on what device, and whether DeepSpeed runs it."""
+
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+    is_deepspeed: bool = False
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+
+class Engine(Protocol):
+    """See the module's text. ``weights`` gives every parameter whole, in float32 or the engine's own type."""
+
+    module: nn.Module
+    dtype: torch.dtype
+    groups: list[Group]
+
+    def computing(self) -> contextlib.AbstractContextManager[object]: ...
+    def backward(self, loss: Tensor) -> None: ...
+    def step(self) -> float | None: ...
+    def weights(self) -> Iterator[tuple[str, Tensor]]: ...
+    def save(self, folder: Path) -> None: ...
+    def load(self, folder: Path) -> None: ...
+
+
+def place_of(knobs: Knobs) -> Place:
+    """Where this process runs. Raises SettingsError when the settings cannot be had here."""
+    world_size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    is_launched = "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
+    is_deepspeed = knobs.engine == "deepspeed" or (knobs.engine == "auto" and is_launched)
+    if world_size > 1 and not is_deepspeed:
+        raise SettingsError(f"engine: torch trains in one process, {world_size} were started. Set engine = auto.")
+    has_gpu = torch.cuda.is_available() and knobs.device != "cpu"
+    name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if has_gpu or knobs.device == "cuda" else "cpu"
+    device = Execution.on(name, knobs.precision, compiled=False).device
+    if device.type == "cpu" and knobs.precision == "fp16":
+        raise SettingsError("precision: fp16 is not to be had on a CPU. Set precision = bf16 or fp32.")
+    if not is_deepspeed and (knobs.zero or knobs.offload):
+        raise SettingsError("zero and offload are DeepSpeed's: start with its launcher or set engine = deepspeed")
+    return Place(device, rank, world_size, is_deepspeed)
+
+
+def make_engine(learner: nn.Module, groups: list[Group], knobs: Knobs, place: Place) -> Engine:
+    """The engine that the settings ask for."""
+    return DeepSpeed(learner, groups, knobs, place) if place.is_deepspeed else Torch(learner, groups, knobs, place)
+
+
+class Torch:
+    """One process, torch alone: weights in float32, the network computed in the precision asked for."""
+
+    def __init__(self, learner: nn.Module, groups: list[Group], knobs: Knobs, place: Place) -> None:
+        self.module = learner.to(place.device)
+        self.optimiser = adamw(groups, (knobs.betas[0], knobs.betas[1]), knobs.eps)
+        self.groups = self.optimiser.param_groups
+        self.scaler = torch.amp.GradScaler(place.device.type, enabled=knobs.precision == "fp16")
+        self.dtype = torch.float32
+        self._execution = Execution(place.device, knobs.precision)
+        self._accumulation, self._clip_norm, self._micro_steps = knobs.accumulation, knobs.clip_norm, 0
+
+    def computing(self) -> contextlib.AbstractContextManager[object]:
+        return self._execution.autocast()
+
+    def backward(self, loss: Tensor) -> None:
+        self.scaler.scale(loss / self._accumulation).backward()
+
+    def step(self) -> float | None:
+        """Moves the weights after the last micro-step, and gives the gradient's length before clipping."""
+        self._micro_steps += 1
+        if self._micro_steps % self._accumulation:
+            return None
+        self.scaler.unscale_(self.optimiser)
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self._clip_norm or float("inf"))
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad()
+        return float(norm)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.module.named_parameters()
+
+    def save(self, folder: Path) -> None:
+        parts = {"module": self.module, "optimiser": self.optimiser, "scaler": self.scaler}
+        with (folder / STATE_NAME).open("wb") as file:
+            torch.save({name: part.state_dict() for name, part in parts.items()}, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def load(self, folder: Path) -> None:
+        state = torch.load(folder / STATE_NAME, map_location="cpu", weights_only=True)
+        self.module.load_state_dict(state["module"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
+
+
+class DeepSpeed:
+    """Any number of processes: weights in the precision asked for, the optimiser's copies in float32."""
+
+    def __init__(self, learner: nn.Module, groups: list[Group], knobs: Knobs, place: Place) -> None:
+        deepspeed = import_deepspeed()
+        optimiser: torch.optim.Optimizer
+        if knobs.offload:
+            from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+            optimiser = DeepSpeedCPUAdam(groups, lr=0.0, betas=knobs.betas, eps=knobs.eps, adamw_mode=True)
+        else:
+            optimiser = adamw(groups, (knobs.betas[0], knobs.betas[1]), knobs.eps)
+        self.engine, *_ = deepspeed.initialize(
+            model=learner.to(place.device), optimizer=optimiser, config=deepspeed_config(knobs, place.world_size)
+        )
+        self.module: nn.Module = self.engine
+        self.groups: list[Group] = self.engine.optimizer.param_groups
+        self.dtype = AUTOCAST_TYPES[knobs.precision] or torch.float32
+        self._zero3 = knobs.zero == 3
+
+    def computing(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext()
+
+    def backward(self, loss: Tensor) -> None:
+        self.engine.backward(loss)
+
+    def step(self) -> float | None:
+        is_last = self.engine.is_gradient_accumulation_boundary()
+        self.engine.step()
+        norm = self.engine.get_global_grad_norm() if is_last else None
+        return None if norm is None else float(norm)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        gathered = import_deepspeed().zero.GatheredParameters
+        for name, parameter in self.engine.module.named_parameters():
+            with gathered([parameter], enabled=self._zero3):
+                yield name, parameter
+
+    def save(self, folder: Path) -> None:
+        self.engine.save_checkpoint(str(folder), tag="deepspeed", save_latest=False)
+
+    def load(self, folder: Path) -> None:
+        found, _ = self.engine.load_checkpoint(str(folder), tag="deepspeed")
+        if found is None:
+            raise ModelError(f"{folder}: no state of DeepSpeed there. Was the run begun without it?")
+
+
+def deepspeed_config(knobs: Knobs, world_size: int) -> dict[str, Any]:
+    """DeepSpeed's configuration for these settings; the optimiser is handed to it ready made."""
+    config: dict[str, Any] = {
+        "train_batch_size": knobs.total_batch(world_size),
+        "train_micro_batch_size_per_gpu": knobs.batch,
+        "gradient_accumulation_steps": knobs.accumulation,
+        "gradient_clipping": knobs.clip_norm,
+        "steps_per_print": 1_000_000_000,
+        "bf16": {"enabled": knobs.precision == "bf16"},
+        # Dynamic scaling, with the published window.
+        "fp16": {
+            "enabled": knobs.precision == "fp16",
+            "loss_scale": 0,
+            "initial_scale_power": 10,
+            "loss_scale_window": 128,
+        },
+        "zero_optimization": {"stage": knobs.zero},
+        "zero_allow_untested_optimizer": True,
+    }
+    if knobs.offload:
+        config["zero_optimization"]["offload_optimizer"] = {"device": "cpu"}
+    return config
+
+
+def import_deepspeed() -> Any:
+    """The library, which only several GPUs need. Raises SettingsError when it is not installed."""
+    try:
+        import deepspeed
+    except ImportError as error:
+        raise SettingsError("engine: DeepSpeed is not installed here. Set engine = torch.") from error
+    return deepspeed
+
+
+def start_processes(place: Place) -> None:
+    """Join the other processes; alone, DeepSpeed still wants a group of one."""
+    if not place.is_deepspeed:
+        return
+    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1"),
+                        ("MASTER_PORT", "29511")):  # fmt: skip
+        os.environ.setdefault(name, value)
+    backend = "nccl" if place.device.type == "cuda" else "gloo"
+    if place.device.type == "cuda":
+        torch.cuda.set_device(place.device)
+    import_deepspeed().init_distributed(dist_backend=backend)
+
+
+def mean_over_processes(value: float, place: Place) -> float:
+    """The mean of a number over all processes; not finite when one of them is not."""
+    if place.world_size == 1:
+        return value
+    tensor = torch.tensor([value], dtype=torch.float64, device=place.device)
+    torch.distributed.all_reduce(tensor)
+    return float(tensor) / place.world_size
+
+
+def gathered(item: Any, place: Place) -> list[Any]:
+    """An object of every process, in their order, in every process."""
+    if place.world_size == 1:
+        return [item]
+    items: list[Any] = [None] * place.world_size
+    torch.distributed.all_gather_object(items, item)
+    return items

@@ -1,0 +1,108 @@
+"""Settings of a training program: one frozen dataclass, read from a TOML file and overridden by flags.
+
+    @dataclass(frozen=True)
+    class Knobs:
+        batch: int = knob(12, "windows per process and micro-step")
+
+    add_flags(parser, Knobs)                                   # --batch 12
+    knobs = read(Knobs, Path("x.toml"), parser.parse_args())   # default, then file, then flag
+
+A field is a bool, int, float, str, or a tuple of one of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, field, fields
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from mousetal.errors import SettingsError
+
+T = TypeVar("T")
+K = TypeVar("K")
+TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+def knob(default: T, text: str) -> T:
+    """A field with its default and what it means, unit and reason included."""
+    return cast(T, field(default=default, metadata={"help": text}))
+
+
+def add_flags(parser: argparse.ArgumentParser, kind: type[Any]) -> None:
+    """A flag for every knob, with its text and default in ``--help``."""
+    group = parser.add_argument_group("settings (also keys of the --config file)")
+    for one in fields(kind):
+        shown = " ".join(map(str, one.default)) if isinstance(one.default, tuple) else str(one.default)
+        many: dict[str, Any] = {"nargs": "*"} if isinstance(one.default, tuple) else {}
+        text = f"{one.metadata.get('help', '')} [{shown or 'none'}]".replace("%", "%%")
+        group.add_argument(f"--{one.name}", default=None, metavar="VALUE", help=text, **many)
+
+
+def read(kind: type[K], path: Path | None, flags: argparse.Namespace | None = None) -> K:
+    """The knobs from defaults, then the TOML file, then flags that were given. Raises SettingsError."""
+    values: dict[str, Any] = {}
+    hints = get_type_hints(kind)
+    known = {one.name for one in fields(cast(Any, kind))}
+    if path is not None:
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"{path}: expected a TOML file of settings ({error})") from error
+        if unknown := sorted(document.keys() - known):
+            raise SettingsError(f"{path}: unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        values |= {name: _checked(value, hints[name], f"{path}: {name}") for name, value in document.items()}
+    for name in known:
+        text = getattr(flags, name, None) if flags is not None else None
+        if text is not None:
+            values[name] = _parsed(text, hints[name], f"--{name}")
+    return kind(**values)
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What changed between two sets of settings, a line each: ``batch: 8 -> 16``."""
+    names = [*before, *(name for name in after if name not in before)]
+    return [
+        f"{name}: {before.get(name, 'not set')} -> {after.get(name, 'not set')}"
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
+
+
+def as_json(knobs: Any) -> dict[str, Any]:
+    """The knobs as JSON gives them back: lists for tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(knobs).items()}
+
+
+def defaults(kind: type[Any]) -> dict[str, Any]:
+    """Every knob's default, by name."""
+    return {one.name: one.default for one in fields(kind) if one.default is not MISSING}
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    """A value of a TOML file, as the field's type."""
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise SettingsError(f"{where}: a list expected, got {value!r}")
+        return tuple(_checked(one, get_args(hint)[0], where) for one in value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise SettingsError(f"{where}: {hint.__name__} expected, got {value!r}")
+    return value
+
+
+def _parsed(text: Any, hint: Any, where: str) -> Any:
+    """The text of a flag, as the field's type."""
+    if get_origin(hint) is tuple:
+        return tuple(_parsed(one, get_args(hint)[0], where) for one in text)
+    if hint is bool:
+        if text.lower() not in TRUTH:
+            raise SettingsError(f"{where}: true or false expected, got {text!r}")
+        return TRUTH[text.lower()]
+    try:
+        return hint(text)
+    except ValueError as error:
+        raise SettingsError(f"{where}: {hint.__name__} expected, got {text!r}") from error
