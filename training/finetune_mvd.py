@@ -1,4 +1,4 @@
-"""Trains the clip classifier on the clips that `training.preprocess` cut: data, network, optimiser, loop, in this order.
+"""Trains the clip classifier on the clips of `training.preprocess`: data, network, optimiser, loop, in this order.
 
     python -m training.finetune_mvd --config training/configs/finetune-small.toml --clips clips --out runs/first
     deepspeed --num_gpus 2 --module training.finetune_mvd --config ... --clips clips --out runs/first
@@ -8,8 +8,8 @@ one folder (`training.runstates`): log, curves, states to go on from, and two mo
 the service loads as they are. Started again with the same settings it goes on, to the same result as if it had never
 stopped.
 
-Several machines: list them in a file, one a line (``mouse1 slots=2``: name and GPUs), with the code, the clips and --out
-at the same paths on all of them (--out on a disk that all share) and ssh without a password between them, and start
+Several machines: list them in a file, one a line (``mouse1 slots=2``: name and GPUs), with the code, the clips and
+--out at the same paths on all of them (--out on a disk that all share), ssh without a password between them; start
 
     deepspeed --hostfile hosts --module training.finetune_mvd --config ... --clips clips --out runs/first
 """

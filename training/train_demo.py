@@ -41,7 +41,7 @@ SIZES = {"toy": Size("toy", 8, 1, 12.0), "full": Size("full", 60, 8, 20.0)}
 def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | Path]]]:
     """What is run, in order: a heading and the command's words after ``python -m``."""
     lab, dataset, clips = work / "lab", work / "dataset", work / "clips"
-    detector, classifier = models / f"{size.name}-detector", models / f"{size.name}-mvd"
+    detector, classifier = models / f"{size.name}-detector", work / "mvd" / "best"
     config = CONFIGS / size.name
     drawn = ["--animals", str(size.animals), "--films", str(size.films), "--seconds", str(size.seconds)]
     return [
@@ -67,8 +67,7 @@ def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | P
         ),
         (
             "Train the action model",
-            ["training.finetune_mvd", "--config", f"{config}-mvd.toml", "--clips", clips, "--out", work / "mvd",
-             "--export", classifier],
+            ["training.finetune_mvd", "--config", f"{config}-mvd.toml", "--clips", clips, "--out", work / "mvd"],
         ),
         (
             "Choose bout rules on validation videos",
