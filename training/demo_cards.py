@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from training import demo_loop
 from training.demo_pictures import DemoKnobs
@@ -37,11 +37,10 @@ The synthetic films hold one mouse, always in view; several animals, reflections
 """
 
 
-def classifier_card(
-    stages: tuple[demo_loop.Knobs, demo_loop.Knobs], clips: int, metrics: Mapping[str, float], test: str
-) -> str:
-    """README.md of demo-mvd, trained in two stages on ``clips`` clips in all."""
-    first, knobs = stages
+def classifier_card(stages: Sequence[demo_loop.Knobs], clips: int, metrics: Mapping[str, float], test: str) -> str:
+    """README.md of demo-mvd, trained in stages, the last of them on ``clips`` clips."""
+    knobs = stages[-1]
+    steps = ", then ".join(f"{one.steps} on {one.films} films and {one.turning_films} with turns" for one in stages)
     return f"""\
 # demo-mvd
 
@@ -54,10 +53,10 @@ from above. Classes, in order: {", ".join(demo_loop.CLASSES)}.
 - Trained from random weights, without the masked pre-training that gives the method its name, on {clips} clips of
   {knobs.films} synthetic films (seeds from {knobs.first_film}) and of quick turns in {knobs.turning_films} more
   (seeds from {knobs.first_turning_film}). No real video was used.
-- {first.steps} steps of {first.batch} clips, classes drawn equally, then {knobs.steps} with the quick turns and twice
-  as many idle clips as others; seed {knobs.seed}, on CPU.
-- Made by `python -m training.demo_models` (configurations: `training/configs/demo-mvd.toml`, `demo-mvd-turns.toml`).
-- The bout rules in `config.json` were chosen on 24 validation films. None of the films below was used for either.
+- Steps of {knobs.batch} clips, each stage from the weights of the one before:
+  {steps}; seed {knobs.seed}, on CPU.
+- Made by `python -m training.demo_models` (configurations: `training/configs/demo-mvd*.toml`).
+- The bout rules in `config.json` were chosen on 36 validation films. None of the films below was used for either.
 - Licence: Apache-2.0.
 
 On 20 test films of 20 s, whole pipeline with demo-detector (`make demo-eval`); a bout is found

@@ -97,7 +97,7 @@ def test_a_knob_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(demo_loop, "demo-mvd"), (demo_loop, "demo-mvd-turns")],
+    [(demo_loop, "demo-mvd"), (demo_loop, "demo-mvd-turns"), (demo_loop, "demo-mvd-more")],
 )
 def test_the_shipped_configurations_are_read(module, name: str, root: Path) -> None:  # type: ignore[no-untyped-def]
     knobs = runs.read_knobs(module.Knobs, root / "training" / "configs" / f"{name}.toml")
