@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mousetal.errors import RecordError
+from mousetal.formats.csv import FORMULA_STARTS
 
 DELIMITERS = (";", "\t", ",", "|")  # in a tie the first wins: with semicolons a comma is a decimal mark
 SNIFFED_ROWS = 200
@@ -133,13 +134,18 @@ def _read_csv(path: Path, content: bytes) -> TableFile:
     width = max(map(len, lines), default=0)
     rows = tuple(
         tuple(
-            Cell(line[column] if column < len(line) else None, f"{path.name}!{column_letter(column)}{number}")
+            Cell(_plain(line[column]) if column < len(line) else None, f"{path.name}!{column_letter(column)}{number}")
             for column in range(width)
         )
         for number, line in enumerate(lines, 1)
     )
     notes = [] if encoding == "UTF-8" else [f"{path.name}: read as {encoding}"]
     return TableFile(path, (Sheet(path, "", rows),), tuple(notes))
+
+
+def _plain(text: str) -> str:
+    """The text without the apostrophe that keeps a spreadsheet from running it (see `mousetal.formats.csv.safe`)."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
 
 
 def decode_text(path: Path, content: bytes) -> tuple[str, str]:

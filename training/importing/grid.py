@@ -39,6 +39,10 @@ class Grid:
         """The row's cell in a column that the layout cannot do without."""
         return row[self.places[plain(column)]]
 
+    def origin(self, row: tuple[Cell, ...]) -> str:
+        """Where the row begins."""
+        return row[0].origin
+
     def text(self, row: tuple[Cell, ...], column: str) -> str:
         cell = self.cell(row, column)
         return cell.text if cell else ""

@@ -8,11 +8,19 @@ from mousetal.formats.boris import NO_SUBJECT
 from mousetal.formats.tables import Cell, join_origins
 from training.importing.grid import Grid, plain
 from training.importing.mapping import BehaviorRule, Mapping, TimeRule
-from training.importing.rows import FRAMES, SECONDS, LabelRow, LabelTable, Trouble, VideoFacts
+from training.importing.rows import (
+    FACTS,
+    FRAMES,
+    SECONDS,
+    LabelRow,
+    LabelTable,
+    Trouble,
+    VideoFacts,
+    contradictions,
+)  # fmt: skip
 from training.importing.times import TimeError, parse_cell
 
 Row = tuple[Cell, ...]
-FACTS = ("subject", "group", "phase", "session")
 
 
 class Names:
@@ -85,7 +93,10 @@ class Reading:
             if texts["subject"] == NO_SUBJECT:
                 texts["subject"] = ""
             said = VideoFacts(**texts)
-            self.facts[video] = self.facts.get(video, VideoFacts()).completed_by(said)
+            known = self.facts.get(video, VideoFacts())
+            if known != said:
+                self.troubles += contradictions(video, known, said, grid.origin(row))
+            self.facts[video] = known.completed_by(said)
         return video
 
     def rater_of(self, grid: Grid, row: Row) -> str:

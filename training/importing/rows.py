@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 SECONDS, FRAMES = "seconds", "frames"
+FACTS = ("subject", "group", "phase", "session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,15 @@ class VideoFacts:
             self.phase or other.phase,
             self.session or other.session,
         )
+
+
+def contradictions(video: str, known: VideoFacts, said: VideoFacts, origin: str) -> list[Trouble]:
+    """A trouble for each fact of which ``said`` tells another thing than ``known``."""
+    return [
+        Trouble("contradiction", origin, f"{name} of {video} is {before!r} and here {now!r}; kept: the first", False)
+        for name in FACTS
+        if (before := getattr(known, name)) and (now := getattr(said, name)) and before != now
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,67 @@
+"""Which file a label means, by what people write for it: a path on another computer, a name, a name without ending."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+PLAYER = re.compile(r"^player #\d+:\s*", re.IGNORECASE)  # how BORIS begins a source
+SUGGESTIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """``video`` is the file meant, "" where there is none or more than one; ``candidates`` is what it might be then."""
+
+    video: str
+    candidates: tuple[str, ...] = ()
+    is_ambiguous: bool = False
+
+
+def match(written: str, videos: Sequence[str], aliases: Mapping[str, str]) -> Match:
+    """The one of ``videos`` (paths with forward slashes) that ``written`` means.
+
+    Tried in turn: an alias; the path or its last parts; the name; the name without endings; then all that again with
+    upper and lower case alike. The first that fits exactly one video counts, and what fits several is no match.
+    """
+    name = aliases.get(written, aliases.get(written.strip(), written))
+    for same in (str, str.casefold):
+        wanted = PurePosixPath(same(_clean(name)))
+        keyed = [(video, PurePosixPath(same(_clean(video)))) for video in videos]
+        for fits in (_is_tail, _has_name, _has_stem):
+            found = tuple(video for video, path in keyed if fits(wanted, path))
+            if len(found) == 1:
+                return Match(found[0])
+            if found:
+                return Match("", found, is_ambiguous=True)
+    return Match("", _similar(_clean(name), videos))
+
+
+def _clean(text: str) -> str:
+    """A path with forward slashes and one way of writing accents (macOS has another)."""
+    return unicodedata.normalize("NFC", PLAYER.sub("", text.strip()).replace("\\", "/"))
+
+
+def _is_tail(wanted: PurePosixPath, path: PurePosixPath) -> bool:
+    """Whether one path ends with all of the other, counted in whole parts: at least a folder and a name, or equal."""
+    shared = min(len(wanted.parts), len(path.parts))
+    return wanted == path or (shared > 1 and wanted.parts[-shared:] == path.parts[-shared:])
+
+
+def _has_name(wanted: PurePosixPath, path: PurePosixPath) -> bool:
+    return wanted.name == path.name
+
+
+def _has_stem(wanted: PurePosixPath, path: PurePosixPath) -> bool:
+    """Also ``m1`` for ``m1.mp4`` and ``m1.avi`` for the converted ``m1.mp4``; ``m1.5`` is no ending."""
+    return wanted.name == path.stem or (wanted.stem == path.stem and wanted.suffix[1:2].isalpha())
+
+
+def _similar(name: str, videos: Sequence[str]) -> tuple[str, ...]:
+    by_stem = {PurePosixPath(video).stem.casefold(): video for video in videos}
+    stem = PurePosixPath(name).stem.casefold()
+    return tuple(by_stem[key] for key in difflib.get_close_matches(stem, list(by_stem), SUGGESTIONS))
