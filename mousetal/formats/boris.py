@@ -62,6 +62,7 @@ class Project:
     media: tuple[str, ...]
     behaviors: tuple[str, ...]
     bouts: tuple[BorisBout, ...]
+    variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # independent variables per media file
     troubles: tuple[tuple[str, str], ...] = ()  # (origin, what is wrong)
     notes: tuple[str, ...] = ()
 
@@ -110,6 +111,7 @@ def read_project(path: Path) -> Project:
         bouts: list[BorisBout] = []
         troubles: list[tuple[str, str]] = []
         notes: list[str] = []
+        variables: dict[str, Mapping[str, str]] = {}
         for name, observation in document["observations"].items():
             where = f"{path.name}!{name}"
             files = [str(one) for one in (observation.get("file") or {}).get(PLAYER, ())]
@@ -118,13 +120,15 @@ def read_project(path: Path) -> Project:
                 continue
             if float(observation.get("time offset") or 0) != 0:
                 notes.append(f"{where}: has a time offset of {observation['time offset']} s, which is not applied")
+            said = {key.lower(): str(value) for key, value in (observation.get("independent_variables") or {}).items()}
             media.update(dict.fromkeys(files))
-            bouts += _bouts(where, observation, files, kinds, troubles)
+            variables.update(dict.fromkeys(files, said))
+            bouts += _bouts(where, observation, files, kinds, _rater(said), troubles)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise RecordError(
             f"{path}: expected a BORIS project ({error!r}). Save it again with BORIS 7 or newer."
         ) from error
-    return Project(tuple(media), tuple(kinds), tuple(bouts), tuple(troubles), tuple(notes))
+    return Project(tuple(media), tuple(kinds), tuple(bouts), variables, tuple(troubles), tuple(notes))
 
 
 def _bouts(
@@ -132,12 +136,11 @@ def _bouts(
     observation: Mapping[str, Any],
     files: Sequence[str],
     kinds: Mapping[str, str],
+    rater: str,
     troubles: list[tuple[str, str]],
 ) -> list[BorisBout]:
     """The bouts of one observation; what is wrong with its rows is added to ``troubles``."""
     lengths = (observation.get("media_info") or {}).get("length") or {}
-    variables = {key.lower(): str(value) for key, value in (observation.get("independent_variables") or {}).items()}
-    rater = next((variables[name] for name in RATER_VARIABLES if variables.get(name)), "")
     events = _events(observation["events"], kinds)
     pairing = pair(events)
     troubles += [(f"{where}!event {event.source}", why) for event, why in pairing.alone]
@@ -149,6 +152,10 @@ def _bouts(
         for name, start_s, end_s in _in_files(files, lengths, start.time, None if stop is None else stop.time):
             bouts.append(BorisBout(name, behavior, start_s, end_s, _count(modifier), subject, rater, origin))
     return bouts
+
+
+def _rater(variables: Mapping[str, str]) -> str:
+    return next((variables[name] for name in RATER_VARIABLES if variables.get(name)), "")
 
 
 def _events(rows: Iterable[Sequence[Any]], kinds: Mapping[str, str]) -> list[Event[int]]:

@@ -134,7 +134,7 @@ def _read_csv(path: Path, content: bytes) -> TableFile:
     width = max(map(len, lines), default=0)
     rows = tuple(
         tuple(
-            Cell(_plain(line[column]) if column < len(line) else None, f"{path.name}!{column_letter(column)}{number}")
+            Cell(unmarked(line[column]) if column < len(line) else None, f"{path.name}!{column_letter(column)}{number}")
             for column in range(width)
         )
         for number, line in enumerate(lines, 1)
@@ -143,7 +143,7 @@ def _read_csv(path: Path, content: bytes) -> TableFile:
     return TableFile(path, (Sheet(path, "", rows),), tuple(notes))
 
 
-def _plain(text: str) -> str:
+def unmarked(text: str) -> str:
     """The text without the apostrophe that keeps a spreadsheet from running it (see `mousetal.formats.csv.safe`)."""
     return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
 

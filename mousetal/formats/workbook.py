@@ -21,7 +21,7 @@ from openpyxl.utils.exceptions import InvalidFileException  # type: ignore[impor
 
 from mousetal import atomic
 from mousetal.errors import RecordError
-from mousetal.formats.tables import Cell, CellValue, DayTime, Sheet, TableFile, column_letter
+from mousetal.formats.tables import Cell, CellValue, DayTime, Sheet, TableFile, column_letter, unmarked
 
 NOT_CALCULATED = "a formula whose value was never saved: open the file in a spreadsheet program and save it"
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # what no xlsx may hold
@@ -96,4 +96,4 @@ def _value(value: Any, number_format: str, epoch: datetime.datetime) -> CellValu
         return float(value)
     if isinstance(value, datetime.datetime | datetime.date | datetime.time | datetime.timedelta):
         return DayTime(float(to_excel(value, epoch)), number_format)
-    return str(value)
+    return unmarked(str(value))

@@ -30,7 +30,7 @@ def _intervals(sheet: Sheet) -> Mapping | None:
     columns = Columns(
         video="video", behavior="behavior", start="start_frame", end="end_frame", count="count", rater=rater, **extra
     )
-    return Mapping(columns=columns, time=TimeRule(unit="frame"))
+    return Mapping(sheets=(sheet.name,), columns=columns, time=TimeRule(unit="frame"))
 
 
 def _boris(sheet: Sheet) -> Mapping | None:
@@ -44,9 +44,10 @@ def _boris(sheet: Sheet) -> Mapping | None:
     if "count" in names and _is_whole(sheet, number, header.index(names["count"])):
         columns["count"] = names["count"]
     if "start" in names:
-        return Mapping(header=(number + 1,), columns=Columns(start=names["start"], end=names["end"], **columns))
+        columns |= {"start": names["start"], "end": names["end"]}
+        return Mapping("bouts", (sheet.name,), (number + 1,), columns=Columns(**columns))
     columns |= {"time": names["time"], "event": names["event"]}
-    return Mapping(layout="start_stop", header=(number + 1,), columns=Columns(**columns))
+    return Mapping("start_stop", (sheet.name,), (number + 1,), columns=Columns(**columns))
 
 
 def _is_whole(sheet: Sheet, header: int, column: int) -> bool:

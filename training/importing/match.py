@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 PLAYER = re.compile(r"^player #\d+:\s*", re.IGNORECASE)  # how BORIS begins a source
 SUGGESTIONS = 3
+PROJECT_FOLDERS = ("datasets", "video")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,13 @@ def _clean(text: str) -> str:
 
 
 def _is_tail(wanted: PurePosixPath, path: PurePosixPath) -> bool:
-    """Whether one path ends with all of the other, counted in whole parts: at least a folder and a name, or equal."""
-    shared = min(len(wanted.parts), len(path.parts))
-    return wanted == path or (shared > 1 and wanted.parts[-shared:] == path.parts[-shared:])
+    """Whether one path ends with all of the other, counted in whole parts: at least a folder and a name, or equal.
+
+    The folders that a Supervisely project puts between (``a/datasets/b/video/m1.mp4``) make no difference.
+    """
+    one, other = ([part for part in p.parts if part not in PROJECT_FOLDERS] for p in (wanted, path))
+    shared = min(len(one), len(other))
+    return wanted == path or (shared > 1 and one[-shared:] == other[-shared:])
 
 
 def _has_name(wanted: PurePosixPath, path: PurePosixPath) -> bool:

@@ -97,7 +97,7 @@ def _find(name: str, videos: Mapping[str, PlannedVideo], aliases: Mapping[str, s
 def _unmatched(table: LabelTable, name: str, found: Match) -> Trouble:
     rows = [row for row in table.rows if row.video == name]
     origin = rows[0].origin if rows else table.source
-    lost = f"; {len(rows)} bouts left out" if rows else ""
+    lost = f"; {len(rows)} bout{'s'[: len(rows) != 1]} left out" if rows else ""
     if found.is_ambiguous:
         return Trouble("ambiguous video", origin, f"{name!r} may be {' or '.join(found.candidates)}{lost}")
     hint = f"; do you mean {' or '.join(found.candidates)}?" if found.candidates else ""
@@ -128,7 +128,7 @@ def _lost(row: LabelRow, found: Match) -> Fate:
 
 def _fate(row: LabelRow, video: PlannedVideo, beyond: str) -> Fate:
     name = video.found.name
-    if row.behavior.casefold() == BACKGROUND:
+    if row.behavior == BACKGROUND:
         return Fate(row, name, None, LEFT_OUT, "background")
     placed = place(row, video.found.info)
     if placed is None:

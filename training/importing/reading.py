@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mousetal.dataset import BACKGROUND
 from mousetal.formats.boris import NO_SUBJECT
 from mousetal.formats.tables import Cell, join_origins
 from training.importing.grid import Grid, plain
@@ -36,6 +37,8 @@ class Names:
         key = plain(text)
         if key in self.ignored:
             return None
+        if key == BACKGROUND:  # no behaviour in any data set; the plan says what becomes of it
+            return BACKGROUND
         return self.by_spelling[key] if self.by_spelling else " ".join(text.split())
 
     def is_marker(self, text: str) -> bool:
@@ -148,13 +151,14 @@ class Reading:
 
     def table(self) -> LabelTable:
         rule = self.mapping.behaviors
+        scored = self._scored()
         seen = {row.behavior for row in self.rows}
         declared = tuple(rule.names)
         for name in declared:
             if name not in seen:
                 self.troubles.append(Trouble("class never seen", self.source, f"{name}: no bout of it", is_loss=False))
         return LabelTable(
-            self.source, tuple(self.rows), self.facts, tuple(self.troubles), self._scored(), declared, rule.looked_for
+            self.source, tuple(self.rows), self.facts, tuple(self.troubles), scored, declared, rule.looked_for
         )
 
     def _scored(self) -> dict[str, LabelRow]:
@@ -172,4 +176,9 @@ class Reading:
             if known is not None and known.end is not None:
                 start, end = max(start, known.start), min(end, known.end)
             scored[video] = LabelRow(video, "", start, end, first.unit, origin=first.origin)
+        for video, part in list(scored.items()):
+            if part.end is not None and part.start >= part.end:
+                why = f"the parts of {video} that raters scored have nothing in common: all of it is taken as scored"
+                self.troubles.append(Trouble("markers that disagree", part.origin, why, is_loss=False))
+                del scored[video]
         return scored

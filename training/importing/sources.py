@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mousetal.dataset import BACKGROUND
 from mousetal.errors import RecordError, SettingsError
 from mousetal.formats import boris, supervisely
 from mousetal.formats.tables import read_tables
@@ -14,7 +13,7 @@ from training.importing.known import recognise
 from training.importing.labeltable import read_label_table
 from training.importing.mapping import Mapping
 from training.importing.reading import Names
-from training.importing.rows import FRAMES, SECONDS, LabelRow, LabelTable, Trouble, VideoFacts, contradictions
+from training.importing.rows import FACTS, FRAMES, SECONDS, LabelRow, LabelTable, Trouble, VideoFacts, contradictions
 
 
 def read_source(path: Path, mapping: Mapping | None, rater: str = "") -> LabelTable:
@@ -50,7 +49,9 @@ def read_boris(path: Path, mapping: Mapping) -> LabelTable:
         )
         for one in project.bouts
     ]
-    facts = dict.fromkeys(project.media, VideoFacts())
+    facts = {
+        video: VideoFacts(**{fact: project.variables[video].get(fact, "") for fact in FACTS}) for video in project.media
+    }
     for bout in project.bouts:
         said = VideoFacts(subject=bout.subject)
         troubles += contradictions(bout.media, facts[bout.media], said, bout.origin)
@@ -105,7 +106,7 @@ def _table(
             why = f"{row.behavior!r} is none of {', '.join(mapping.behaviors.names)}"
             troubles.append(Trouble("unmatched behaviour", row.origin, why))
             continue
-        if name is not None and row.behavior != BACKGROUND:
+        if name is not None:
             rows.append(replace(row, behavior=name))
     behaviors = tuple(mapping.behaviors.names) or declared
     seen = {row.behavior for row in rows}

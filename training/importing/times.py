@@ -62,7 +62,7 @@ def _from_day_time(value: DayTime, unit: str) -> float:
     if value.days >= LONGEST_DAYS:
         raise TimeError("a time in the video expected, got a date")
     is_shifted = unit == "mm:ss" and not shows_seconds(value.number_format)
-    return value.days * DAY_S / (60 if is_shifted else 1)
+    return round(value.days * DAY_S / (60 if is_shifted else 1), 6)  # a spreadsheet keeps about a microsecond
 
 
 def shows_seconds(number_format: str) -> bool:

@@ -1,0 +1,392 @@
+"""The whole import: a dry run writes nothing, --write makes a data set, and again only what changed changes."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mousetal import atomic
+from mousetal import dataset as datasets
+from mousetal.dataset import Dataset
+from mousetal.errors import OutputError
+from mousetal.formats import supervisely
+from mousetal.types import FrameRange, Label
+from tests.fixtures import videos
+from tests.fixtures.tables import write_csv, write_xlsx
+from training import import_videos
+from training.importing import store
+
+HEADER = ["video", "behavior", "start", "end", "by"]
+MAPPING = """
+[columns]
+video = "video"
+behavior = "behavior"
+start = "start"
+end = "end"
+rater = "by"
+[behaviors.names]
+Self-Grooming = ["groom"]
+"Head/Body TWITCH" = ["twitch"]
+"""
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three videos at 30 fps: two seconds, one second, and a copy of the first; and a file that is none."""
+    folder = tmp_path_factory.mktemp("films")
+    (folder / "day 1").mkdir()
+    videos.write_video(folder / "day 1" / "m1_pre.mp4", num_frames=60)
+    videos.write_video(folder / "m2_post.avi", codec="mpeg4", num_frames=30)
+    videos.write_video(folder / "m3.mp4", num_frames=10)
+    shutil.copy(folder / "m3.mp4", folder / "m3 copy.mp4")
+    videos.garbage(folder)
+    (folder / "notes.txt").write_text("nothing")
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mapping.toml").write_text(MAPPING)
+    return tmp_path
+
+
+ROWS: list[list[object]] = [
+    HEADER,
+    ["m1_pre", "groom", 0.5, 1.0, "ann"],
+    ["m1_pre", "groom", 0.5, 1.1, "bob"],
+    ["m2_post.mp4", "twitch", 0.2, 0.3, "ann"],
+]
+
+
+def run(*arguments: object) -> int:
+    return import_videos.main([str(one) for one in arguments])
+
+
+def import_rows(films: Path, rows: list[list[object]], *more: object) -> int:
+    table = write_xlsx(Path("scores.xlsx"), {"Day 1": rows})
+    return run("--videos", films, "--labels", table, "--mapping", "mapping.toml", *more)
+
+
+def labels_of(dataset: Dataset, name: str) -> tuple[Label, ...]:
+    entry = next(entry for entry in dataset.videos if entry.path.endswith(name))
+    return datasets.read_labels(dataset, entry)
+
+
+def test_a_dry_run_tells_every_rows_fate_and_writes_nothing(
+    films: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        *ROWS,
+        ["m1_pre", "groom", 1.9, 5.0, "ann"],
+        ["m1_pre", "groom", 7.0, 8.0, "ann"],
+        ["m9", "groom", 1, 2, "ann"],
+        ["m2_pots", "groom", 0.1, 0.2, "ann"],
+        ["m1_pre", "groom", 0.8, 1.5, "ann"],
+        ["m1_pre", "groom", 0.5, 1.0, "ann"],
+        ["m1_pre", "rear", 0.5, 1.0, "ann"],
+        ["m1_pre", "groom", 1.0, 0.5, "ann"],
+        ["m1_pre", "idle", 0.5, 0.6, "ann"],
+        ["m1_pre", "groom", "?", 0.6, "ann"],
+        ["m3", "", "", "", "ann"],
+    ]
+    assert import_rows(films, rows, "--report", here / "report.csv", "--check-frames") == 1
+    told = capsys.readouterr().out
+    assert not (here / "dataset").exists()
+    for said in (
+        "day 1/m1_pre.mp4: 2.00 s, 60 frames (60 decodable), 30 fps, 96x80",
+        "m3.mp4: the same content as m3 copy.mp4, taken once",
+        "LEFT OUT: unreadable video (1)",
+        "scores.xlsx!Day 1!C7:D7: no video 'm9'; 1 bout left out",
+        "no video 'm2_pots'; 1 bout left out; do you mean m2_post.avi?",
+        "note: cut at the video's end (1)",
+        "scores.xlsx!Day 1!C6:D6: Self-Grooming of day 1/m1_pre.mp4 from 7 s to 8 s lies beyond the video's end",
+        "note: overlap (1)",
+        "LEFT OUT: unmatched behaviour (1)",
+        "LEFT OUT: end before start (1)",
+        "LEFT OUT: unreadable time (1)",
+        "note: duplicate (1)",
+        "Self-Grooming by ann: 3 bouts",
+        "Nothing was written",
+    ):
+        assert said in told
+    with (here / "report.csv").open(newline="") as file:
+        fates = {row["origin"]: (row["fate"], row["start_frame"], row["end_frame"]) for row in csv.DictReader(file)}
+    assert fates["scores.xlsx!Day 1!C2:D2"] == ("taken", "15", "30")
+    assert fates["scores.xlsx!Day 1!C5:D5"] == ("changed", "57", "60")
+    left_out = {origin.partition("!C")[2] for origin, fate in fates.items() if fate[0] == "left out"}
+    assert left_out >= {"6:D6", "7:D7", "8:D8", "10:D10", "12:D12", "13:D13", "14:D14"}
+
+
+def test_writing_makes_a_data_set_that_all_stages_can_read(films: Path, here: Path) -> None:
+    pattern = r"(?P<subject>m\d+)(_(?P<phase>pre|post))?"
+    # The garbage is a loss: the exit code says so, and the rest is done.
+    assert import_rows(films, ROWS, "--name", "c3", "--write", "--subject-pattern", pattern) == 1
+    dataset = datasets.read(here / "dataset")
+    assert dataset.behaviors == ("Self-Grooming", "Head/Body TWITCH")
+    assert {entry.path: (entry.subject, entry.phase, entry.storage) for entry in dataset.videos} == {
+        "c3/datasets/day 1/video/m1_pre.mp4": ("m1", "pre", "copied"),
+        "c3/video/m2_post.avi": ("m2", "post", "copied"),
+        "c3/video/m3 copy.mp4": ("m3", "", "copied"),
+    }
+    assert labels_of(dataset, "m1_pre.mp4") == (
+        Label("Self-Grooming", FrameRange(15, 30), 1, "ann", "scores.xlsx!Day 1!C2:D2"),
+        Label("Self-Grooming", FrameRange(15, 33), 1, "bob", "scores.xlsx!Day 1!C3:D3"),
+    )
+    scored = {entry.path.rpartition("/")[2]: entry.scored for entry in dataset.videos}
+    assert scored == {"m1_pre.mp4": None, "m2_post.avi": None, "m3 copy.mp4": ()}, "nobody looked at m3"
+    assert supervisely.is_project(here / "dataset")
+    assert list(supervisely.datasets(here / "dataset")) == ["c3", "c3/datasets/day 1"]
+    first = next(entry for entry in dataset.videos if entry.path.endswith("m1_pre.mp4"))
+    assert (here / "dataset" / first.path).read_bytes() == (films / "day 1" / "m1_pre.mp4").read_bytes()
+    assert (first.num_frames, first.width, first.height) == (60, 96, 80)
+
+
+def bytes_below(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_import_again_changes_not_a_byte(films: Path, here: Path) -> None:
+    import_rows(films, ROWS, "--write")
+    before = bytes_below(here / "dataset")
+    import_rows(films, ROWS, "--write")
+    assert bytes_below(here / "dataset") == before
+
+
+def test_a_changed_table_replaces_what_was_read_from_it_and_nothing_else(films: Path, here: Path) -> None:
+    import_rows(films, ROWS, "--write")
+    other = write_csv(here / "other.csv", [HEADER, ["m1_pre", "twitch", 1.5, 1.6, "cat"]])
+    run("--labels", other, "--mapping", "mapping.toml", "--write")
+    dataset = datasets.read(here / "dataset")
+    entry = next(entry for entry in dataset.videos if entry.path.endswith("m1_pre.mp4"))
+    by_hand = Label("Self-Grooming", FrameRange(50, 55), 1, "dan")
+    kept = datasets.read_labels(dataset, entry)
+    datasets.write(dataset.with_entry(datasets.write_labels(dataset, entry, [*kept, by_hand])))
+    import_rows(films, [HEADER, ["m1_pre", "groom", 0.6, 1.0, "ann"]], "--write")
+    dataset = datasets.read(here / "dataset")
+    assert [(one.behavior, one.frames.start_frame, one.rater) for one in labels_of(dataset, "m1_pre.mp4")] == [
+        ("Self-Grooming", 18, "ann"), ("Head/Body TWITCH", 45, "cat"), ("Self-Grooming", 50, "dan")
+    ]  # fmt: skip
+    assert len(labels_of(dataset, "m2_post.avi")) == 1, "the new table does not speak of it"
+
+
+def test_a_renamed_file_is_known_by_its_content(films: Path, here: Path) -> None:
+    import_rows(films, ROWS, "--write")
+    renamed = here / "renamed"
+    renamed.mkdir()
+    shutil.copy(films / "day 1" / "m1_pre.mp4", renamed / "x.mp4")
+    table = write_csv(here / "new.csv", [HEADER, ["x", "twitch", 1.5, 1.6, "cat"]])
+    assert run("--videos", renamed, "--labels", table, "--mapping", "mapping.toml", "--write") == 0
+    dataset = datasets.read(here / "dataset")
+    assert len(dataset.videos) == 3
+    assert len(labels_of(dataset, "m1_pre.mp4")) == 3
+
+
+def test_another_video_of_the_same_name_is_refused_and_the_first_kept(
+    films: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_rows(films, ROWS, "--write")
+    others = here / "others"
+    others.mkdir()
+    videos.write_video(others / "m3 copy.mp4", num_frames=12)
+    videos.write_video(others / "m4.mp4", num_frames=14)
+    assert run("--videos", others, "--write") == 1
+    assert "another video than" in capsys.readouterr().out
+    dataset = datasets.read(here / "dataset")
+    assert {entry.path.rpartition("/")[2]: entry.num_frames for entry in dataset.videos}["m3 copy.mp4"] == 10
+    assert len(dataset.videos) == 4
+
+
+@pytest.mark.parametrize(("storage", "kept"), [("copy", "copied"), ("link", "linked"), ("reference", "referenced")])
+def test_videos_are_copied_linked_or_referenced(films: Path, here: Path, storage: str, kept: str) -> None:
+    assert run("--videos", films / "m3.mp4", "--storage", storage, "--write") == 0
+    (entry,) = datasets.read(here / "dataset").videos
+    path = here / "dataset" / entry.path
+    assert entry.storage == kept
+    assert entry.source == str((films / "m3.mp4").resolve())
+    assert path.is_symlink() == (storage == "reference")
+    assert path.samefile(films / "m3.mp4") == (storage != "copy")
+
+
+def test_no_hard_link_across_disks_is_said_with_the_way_out(
+    films: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def across(self: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(Path, "hardlink_to", across)
+    with pytest.raises(OutputError, match="--storage copy or reference"):
+        store.place_file(films / "m3.mp4", here / "d" / "m3.mp4", "link")
+    assert list((here / "d").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_while_copying_leaves_no_half_video_and_a_sound_manifest(
+    films: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = shutil.copyfile
+
+    def full(source: Path, target: Path) -> object:
+        if Path(source).name == "m2_post.avi":
+            Path(target).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    assert import_rows(films, ROWS, "--write") == 1
+    assert "No space left" in capsys.readouterr().out
+    names = {path.name for path in (here / "dataset").rglob("*") if path.is_file()}
+    assert "m2_post.avi" not in names
+    assert not any(name.startswith(".mousetal-") for name in names)
+    assert len(datasets.read(here / "dataset").videos) == 2
+    monkeypatch.setattr(shutil, "copyfile", real)
+    import_rows(films, ROWS, "--write")
+    assert len(labels_of(datasets.read(here / "dataset"), "m2_post.avi")) == 1
+
+
+def test_too_little_space_is_found_before_anything_is_copied(
+    films: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))  # type: ignore[attr-defined]
+    assert run("--videos", films, "--write") == 1
+    assert "of videos to copy" in capsys.readouterr().err
+    assert not (here / "dataset").exists()
+
+
+def test_an_interrupted_import_keeps_what_is_done_and_goes_on(
+    films: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, placed = store.place_file, []
+
+    def interrupted(source: Path, target: Path, storage: str) -> None:
+        if placed:
+            raise KeyboardInterrupt
+        placed.append(source)
+        real(source, target, storage)
+
+    monkeypatch.setattr(store, "place_file", interrupted)
+    assert import_rows(films, ROWS, "--write") == 130
+    assert len(datasets.read(here / "dataset").videos) == 1
+    monkeypatch.setattr(store, "place_file", real)
+    import_rows(films, ROWS, "--write")
+    assert len(datasets.read(here / "dataset").videos) == 3
+
+
+def test_files_left_by_an_import_that_was_killed_are_taken_over(films: Path, here: Path) -> None:
+    import_rows(films, ROWS, "--write")
+    whole = datasets.read(here / "dataset")
+    (here / "dataset" / datasets.MANIFEST_NAME).unlink()  # written last: a kill leaves all but it
+    import_rows(films, ROWS, "--write")
+    again = datasets.read(here / "dataset")
+    assert {entry.path for entry in again.videos} == {entry.path for entry in whole.videos}
+    assert labels_of(again, "m1_pre.mp4") == labels_of(whole, "m1_pre.mp4")
+
+
+def test_a_supervisely_project_is_taken_with_its_labels_counts_and_boxes(films: Path, here: Path) -> None:
+    project = here / "project"
+    for name, source in (("a", films / "m3.mp4"), ("a/datasets/b", films / "day 1" / "m1_pre.mp4")):
+        (project / name / "video").mkdir(parents=True)
+        (project / name / "ann").mkdir()
+        shutil.copy(source, project / name / "video" / source.name)
+    (project / "meta.json").write_text("{}")
+    document = supervisely.empty_annotation("m1", 96, 80, 60)
+    document["tags"] = [
+        {"name": "Head/Body TWITCH", "value": 3, "frameRange": [4, 4], "labelerLogin": "ann", "key": "k1"},
+        {"name": "Self-Grooming", "frameRange": [10, 19], "key": "k2"},
+        {"name": "confidence", "value": 0.7, "frameRange": [10, 19]},
+        {"name": "arena", "value": "A1"},
+        {"name": "idle", "frameRange": [30, 40]},
+    ]
+    document["objects"] = [{"key": "o", "classTitle": "mouse", "tags": []}]
+    corners = {"points": {"exterior": [[1, 2], [30, 40]], "interior": []}}
+    figure = {"objectKey": "o", "geometryType": "rectangle", "geometry": corners}
+    document["frames"] = [{"index": 3, "figures": [figure]}]
+    atomic.write_json(project / "a/datasets/b/ann/m1_pre.mp4.json", document)
+    assert run("--videos", project, "--name", "old", "--rater", "eva", "--write") == 0
+    dataset = datasets.read(here / "dataset")
+    assert {entry.path: entry.scored for entry in dataset.videos} == {
+        "old/datasets/a/video/m3.mp4": (),
+        "old/datasets/a/datasets/b/video/m1_pre.mp4": None,
+    }
+    labels = labels_of(dataset, "m1_pre.mp4")
+    assert [(one.behavior, one.frames, one.count, one.rater) for one in labels] == [
+        ("Head/Body TWITCH", FrameRange(4, 5), 3, "ann"), ("Self-Grooming", FrameRange(10, 20), 1, "eva")
+    ]  # fmt: skip
+    entry = next(entry for entry in dataset.videos if entry.path.endswith("m1_pre.mp4"))
+    assert [box.frame_index for box in datasets.read_stored_boxes(dataset, entry)] == [3]
+
+
+def test_labels_for_absent_videos_leave_the_data_set_as_it_is(films: Path, here: Path) -> None:
+    run("--videos", films / "m3.mp4", "--write")
+    before = bytes_below(here / "dataset")
+    table = write_csv(here / "s.csv", [HEADER, ["m7", "groom", 0.1, 0.2, "ann"]])
+    assert run("--labels", table, "--mapping", "mapping.toml", "--write") == 1
+    assert bytes_below(here / "dataset") == before
+
+
+def test_bouts_beyond_the_end_may_be_dropped_instead_of_cut(films: Path, here: Path) -> None:
+    (here / "mapping.toml").write_text(MAPPING.replace("[behaviors.names]", "[time]\nbeyond='drop'\n[behaviors.names]"))
+    rows = [HEADER, ["m3", "groom", 0.1, 9, "ann"], ["m3", "twitch", 0.1, 0.2, "ann"]]
+    table = write_csv(here / "s.csv", rows)
+    assert run("--videos", films / "m3.mp4", "--labels", table, "--mapping", "mapping.toml", "--write") == 1
+    dataset = datasets.read(here / "dataset")
+    assert [label.behavior for label in labels_of(dataset, "m3.mp4")] == ["Head/Body TWITCH"]
+    assert dataset.behaviors == ("Head/Body TWITCH",), "a class without a bout is not in the class list"
+
+
+def test_only_what_was_scored_and_looked_for_counts(films: Path, here: Path) -> None:
+    more = 'markers = ["trial"]\nlooked_for = ["Self-Grooming"]\n'
+    (here / "mapping.toml").write_text(MAPPING.replace("[behaviors.names]", f"[behaviors]\n{more}[behaviors.names]"))
+    rows = [HEADER, ["m1_pre", "trial", 0.5, 0.6, "ann"], ["m1_pre", "trial", 1.4, 1.5, "ann"],
+            ["m1_pre", "groom", 1, 1.2, "ann"]]  # fmt: skip
+    import_rows(films, rows, "--write")
+    entry = next(one for one in datasets.read(here / "dataset").videos if one.path.endswith("m1_pre.mp4"))
+    assert entry.scored == (FrameRange(15, 45),)
+    assert entry.behaviors == ("Self-Grooming",)
+
+
+def test_the_data_set_inside_the_videos_folder_is_not_taken_again(films: Path, here: Path) -> None:
+    shutil.copy(films / "m3.mp4", here / "m3.mp4")
+    for _ in range(2):
+        assert run("--videos", here, "--write") == 0
+    assert [entry.path for entry in datasets.read(here / "dataset").videos] == ["videos/video/m3.mp4"]
+
+
+def test_guess_writes_a_mapping_once_that_works_as_it_is(films: Path, here: Path) -> None:
+    table = write_xlsx(here / "s.xlsx", {"A": ROWS})
+    assert run("--videos", films, "--labels", table, "--guess", "guess.toml") == 0
+    assert run("--videos", films, "--labels", table, "--guess", "guess.toml") == 2, "it may hold edits"
+    run("--videos", films, "--labels", table, "--mapping", "guess.toml", "--write")
+    assert datasets.read(here / "dataset").behaviors == ("groom", "twitch")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--videos", "nowhere"], "found nothing at nowhere"),
+        (["--videos", ".", "--name", "a/b"], "plain name of a folder"),
+        (["--videos", ".", "--subject-pattern", "("], "a regular expression"),
+        (["--videos", ".", "--subject-pattern", "m1"], "groups named"),
+        (["--videos", ".", "--subject-pattern", "(?P<sex>m)"], "groups named"),
+        (["--videos", ".", "--mapping", "nothing.toml"], "expected a mapping"),
+        (["--guess", "g.toml"], "expected --labels"),
+    ],
+)
+def test_wrong_usage_ends_with_one_line_and_code_2(
+    here: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_table_that_cannot_be_read_ends_with_code_1(
+    films: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "s.xlsx").write_bytes(b"PK nothing")
+    assert run("--videos", films, "--labels", "s.xlsx", "--mapping", "mapping.toml", "--write") == 1
+    assert "s.xlsx: expected a workbook" in capsys.readouterr().err
+    assert not (here / "dataset").exists()
