@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--rater", default="", help="who scored, where the labels don't say it")
     add("--subject-pattern", default="", metavar="REGEX",
         help="finds subject, group, phase, session in a video's path by named groups, or just the subject")  # fmt: skip
+    add("--unnamed", choices=("unscored", "scored"), default="unscored",
+        help="a video that no table names: nobody looked at it (unscored), or nothing was seen (scored)")  # fmt: skip
     add("--check-frames", action="store_true", help="decode every frame to count those that can be (slow)")
     add("--report", type=Path, metavar="FILE", help="write what becomes of every row to this csv")
     add("--all", action="store_true", help="show every trouble, not the first ones of each kind")
@@ -69,6 +71,7 @@ def _import(arguments: argparse.Namespace) -> int:
     if arguments.guess:
         return _guess(arguments)
     found, plan = _plan(arguments)
+    _tell("")
     print(report.text(found, plan, is_full=arguments.all))
     if arguments.report:
         atomic.write_text(arguments.report, report.fates_text(plan.fates, plan.troubles))
@@ -112,7 +115,9 @@ def _plan(arguments: argparse.Namespace) -> tuple[Found, Plan]:
     tables = [read_source(path, mapping, arguments.rater) for path in sources]
     found = _find(arguments)
     rules = mapping or Mapping()
-    plan = make_plan(found, tables, rules.video.aliases, rules.time.beyond)
+    plan = make_plan(
+        found, tables, rules.video.aliases, rules.time.beyond, unnamed_are_scored=arguments.unnamed == "scored"
+    )
     if pattern:
         for video in plan.videos:
             video.facts = video.facts.completed_by(facts_by_pattern(pattern, video.found.name))

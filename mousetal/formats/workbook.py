@@ -33,7 +33,8 @@ def read_workbook(path: Path, content: bytes) -> TableFile:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl tells of charts and validations that it leaves out
             values = openpyxl.load_workbook(io.BytesIO(content), data_only=True)
-            formulas = openpyxl.load_workbook(io.BytesIO(content))
+            # A second look, at the formulas themselves, costs as much as the first: only where there are any.
+            formulas = openpyxl.load_workbook(io.BytesIO(content)) if _has_formulas(content) else values
     except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
         raise RecordError(f"{path}: expected a workbook, cannot read it ({error}). Save it again as .xlsx.") from error
     sheets, notes = [], []
@@ -64,6 +65,12 @@ def write_workbook(path: Path, sheets: Mapping[str, Sequence[Sequence[object]]])
     atomic.write_bytes(path, content.getvalue())
 
 
+def _has_formulas(content: bytes) -> bool:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        sheets = (archive.read(name) for name in archive.namelist() if name.startswith("xl/worksheets/"))
+        return any(b"<f>" in sheet or b"<f " in sheet for sheet in sheets)
+
+
 def _sheet(path: Path, sheet: Any, formulas: Any, epoch: datetime.datetime) -> Sheet:
     covered = {
         (row, column): (block.min_row, block.min_col)
@@ -72,9 +79,10 @@ def _sheet(path: Path, sheet: Any, formulas: Any, epoch: datetime.datetime) -> S
         for column in range(block.min_col, block.max_col + 1)
     }
     rows = []
-    for row in range(1, sheet.max_row + 1):
+    height, width = sheet.max_row, sheet.max_column  # openpyxl counts all cells anew each time it is asked
+    for row in range(1, height + 1):
         cells = []
-        for column in range(1, sheet.max_column + 1):
+        for column in range(1, width + 1):
             place = covered.get((row, column), (row, column))
             origin = f"{path.name}!{sheet.title}!{column_letter(column - 1)}{row}"
             cells.append(_cell(sheet.cell(*place), formulas.cell(*place), origin, epoch))

@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 
 from mousetal.types import FrameRange, VideoInfo
 from training.importing.frames import end_frame, frame_at, place
-from training.importing.match import match
+from training.importing.match import Match, Matcher
 from training.importing.rows import FRAMES, LabelRow
 from training.importing.videos import facts_by_pattern, name_in_source, path_in_dataset
+
+
+def match(written: str, videos: list[str], aliases: dict[str, str]) -> Match:
+    return Matcher(videos, aliases).find(written)
+
 
 VIDEOS = ["day1/m1.mp4", "day2/m1.mp4", "day1/Maus 2.MP4", "m3.avi", "caf\u00e9.mp4"]
 

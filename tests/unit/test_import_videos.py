@@ -349,6 +349,11 @@ def test_only_what_was_scored_and_looked_for_counts(films: Path, here: Path) -> 
     assert entry.behaviors == ("Self-Grooming",)
 
 
+def test_a_video_that_no_table_names_may_be_one_in_which_nothing_was_seen(films: Path, here: Path) -> None:
+    import_rows(films, ROWS, "--write", "--unnamed", "scored")
+    assert {entry.scored for entry in datasets.read(here / "dataset").videos} == {None}
+
+
 def test_the_data_set_inside_the_videos_folder_is_not_taken_again(films: Path, here: Path) -> None:
     shutil.copy(films / "m3.mp4", here / "m3.mp4")
     for _ in range(2):

@@ -14,7 +14,7 @@ from training.importing.cells import SPAN
 from training.importing.grid import Grid, grid_of, plain
 from training.importing.known import recognise
 from training.importing.mapping import Mapping
-from training.importing.match import match
+from training.importing.match import Matcher
 from training.importing.times import CLOCK, shows_seconds
 
 # What columns are called, the surest word first. The order of the roles decides who gets a column that fits two.
@@ -186,9 +186,10 @@ def _pairs(names: Sequence[str]) -> dict[str, dict[str, str]]:
 
 def _guess_video(guessed: Guess, grid: Grid, sheets: Sequence[str], videos: Sequence[str]) -> None:
     """A column that names known videos, else one that is called so, else the sheets, else the file."""
+    matcher = Matcher(videos, {})
     for name in grid.names:
         texts = {grid.text(row, name) for row in grid.rows()} - {""} if name else set()
-        if texts and sum(bool(match(text, videos, {}).video) for text in texts) * 2 > len(texts):
+        if texts and sum(bool(matcher.find(text).video) for text in texts) * 2 > len(texts):
             guessed.columns = {role: column for role, column in guessed.columns.items() if column != name}
             guessed.columns["video"] = name
             guessed.per_behavior.pop(name, None)
@@ -201,7 +202,7 @@ def _guess_video(guessed: Guess, grid: Grid, sheets: Sequence[str], videos: Sequ
         if guessed.fill_down:
             guessed.remarks.append(f"{column!r} is empty in {empty} rows: they are taken for the video above")
         return
-    matched = sum(bool(match(sheet, videos, {}).video) for sheet in sheets)
+    matched = sum(bool(matcher.find(sheet).video) for sheet in sheets)
     guessed.source = "sheet" if len(sheets) > 1 or matched else "file"
     what = "sheet" if guessed.source == "sheet" else "file"
     guessed.remarks.append(f"no column names a video: the name of the {what} is taken for it")

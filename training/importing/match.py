@@ -23,23 +23,40 @@ class Match:
     is_ambiguous: bool = False
 
 
-def match(written: str, videos: Sequence[str], aliases: Mapping[str, str]) -> Match:
-    """The one of ``videos`` (paths with forward slashes) that ``written`` means.
+class Matcher:
+    """Finds the one of ``videos`` (paths with forward slashes) that is meant; ``aliases`` lead from names to videos.
 
     Tried in turn: an alias; the path or its last parts; the name; the name without endings; then all that again with
     upper and lower case alike. The first that fits exactly one video counts, and what fits several is no match.
     """
-    name = aliases.get(written, aliases.get(written.strip(), written))
-    for same in (str, str.casefold):
-        wanted = PurePosixPath(same(_clean(name)))
-        keyed = [(video, PurePosixPath(same(_clean(video)))) for video in videos]
-        for fits in (_is_tail, _has_name, _has_stem):
-            found = tuple(video for video, path in keyed if fits(wanted, path))
-            if len(found) == 1:
-                return Match(found[0])
-            if found:
-                return Match("", found, is_ambiguous=True)
-    return Match("", _similar(_clean(name), videos))
+
+    def __init__(self, videos: Sequence[str], aliases: Mapping[str, str]) -> None:
+        self.aliases = aliases
+        self.videos = tuple(videos)
+        self.by_stem: dict[str, list[str]] = {}  # whatever fits has the same name but for endings
+        for video in videos:
+            self.by_stem.setdefault(PurePosixPath(_clean(video)).stem.casefold(), []).append(video)
+
+    def find(self, written: str) -> Match:
+        """The match for a name as it is written in a table."""
+        name = _clean(self.aliases.get(written, self.aliases.get(written.strip(), written)))
+        whole = PurePosixPath(name)
+        alike = [video for stem in dict.fromkeys((whole.stem, whole.name))
+                 for video in self.by_stem.get(stem.casefold(), ())]  # fmt: skip
+        for same in (str, str.casefold):
+            wanted = PurePosixPath(same(name))
+            keyed = [(video, PurePosixPath(same(_clean(video)))) for video in alike]
+            for fits in (_is_tail, _has_name, _has_stem):
+                found = tuple(video for video, path in keyed if fits(wanted, path))
+                if len(found) == 1:
+                    return Match(found[0])
+                if found:
+                    return Match("", found, is_ambiguous=True)
+        return Match("", self._similar(whole))
+
+    def _similar(self, name: PurePosixPath) -> tuple[str, ...]:
+        stems = difflib.get_close_matches(name.stem.casefold(), list(self.by_stem), SUGGESTIONS)
+        return tuple(self.by_stem[stem][0] for stem in stems)
 
 
 def _clean(text: str) -> str:
@@ -64,9 +81,3 @@ def _has_name(wanted: PurePosixPath, path: PurePosixPath) -> bool:
 def _has_stem(wanted: PurePosixPath, path: PurePosixPath) -> bool:
     """Also ``m1`` for ``m1.mp4`` and ``m1.avi`` for the converted ``m1.mp4``; ``m1.5`` is no ending."""
     return wanted.name == path.stem or (wanted.stem == path.stem and wanted.suffix[1:2].isalpha())
-
-
-def _similar(name: str, videos: Sequence[str]) -> tuple[str, ...]:
-    by_stem = {PurePosixPath(video).stem.casefold(): video for video in videos}
-    stem = PurePosixPath(name).stem.casefold()
-    return tuple(by_stem[key] for key in difflib.get_close_matches(stem, list(by_stem), SUGGESTIONS))

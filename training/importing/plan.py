@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from mousetal.dataset import BACKGROUND
 from mousetal.types import FrameRange, Label
 from training.importing.frames import label_of, place
-from training.importing.match import Match, match
+from training.importing.match import Match, Matcher
 from training.importing.rows import FRAMES, LabelRow, LabelTable, Trouble, VideoFacts, contradictions
 from training.importing.videos import Found, FoundVideo
 
@@ -56,14 +56,26 @@ class Plan:
         return any(trouble.is_loss for trouble in self.troubles)
 
 
-def make_plan(found: Found, tables: Sequence[LabelTable], aliases: Mapping[str, str], beyond: str) -> Plan:
-    """Match the tables' videos to files and their times to frames; ``beyond`` is "clip" or "drop"."""
+def make_plan(
+    found: Found,
+    tables: Sequence[LabelTable],
+    aliases: Mapping[str, str],
+    beyond: str = "clip",
+    *,
+    unnamed_are_scored: bool = False,
+) -> Plan:
+    """Match the tables' videos to files and their times to frames; ``beyond`` is "clip" or "drop".
+
+    A video that no table names counts as one that nobody looked at or, with ``unnamed_are_scored``, in which nothing
+    was seen.
+    """
     plan = Plan([PlannedVideo(video) for video in found.videos], [], [], ())
     videos = {name: one for one in plan.videos for name in (one.found.name, *one.found.also)}
+    matcher = Matcher(list(videos), aliases)
     plan.troubles += [Trouble("unreadable video", name, why) for name, why in found.failed]
     for table in tables:
         plan.troubles += table.troubles
-        matches = {name: _find(name, videos, aliases) for name in _named(table)}
+        matches = {name: _find(name, videos, matcher) for name in _named(table)}
         for name, one in matches.items():
             if not one.video:
                 plan.troubles.append(_unmatched(table, name, one))
@@ -72,6 +84,10 @@ def make_plan(found: Found, tables: Sequence[LabelTable], aliases: Mapping[str, 
         for row in table.rows:
             one = matches[row.video]
             plan.fates.append(_fate(row, videos[one.video], beyond) if one.video else _lost(row, one))
+    if unnamed_are_scored and tables:
+        for video in plan.videos:
+            if not video.sources:
+                video.scored, video.looked_for, video.sources = None, None, {table.source for table in tables}
     _drop_duplicates(plan)
     for fate in plan.fates:
         if fate.frames is not None and fate.fate != LEFT_OUT:
@@ -87,9 +103,9 @@ def _named(table: LabelTable) -> list[str]:
     return list(dict.fromkeys([*table.facts, *(row.video for row in table.rows)]))
 
 
-def _find(name: str, videos: Mapping[str, PlannedVideo], aliases: Mapping[str, str]) -> Match:
+def _find(name: str, videos: Mapping[str, PlannedVideo], matcher: Matcher) -> Match:
     """The match; where it is ambiguous only between files of one content, the first of them."""
-    found = match(name, list(videos), aliases)
+    found = matcher.find(name)
     same = {id(videos[one]) for one in found.candidates} if found.is_ambiguous else set()
     return Match(found.candidates[0]) if len(same) == 1 else found
 
@@ -170,7 +186,7 @@ def _check(plan: Plan) -> None:
         video.labels.sort(key=lambda label: (label.frames.start_frame, label.frames.end_frame, label.behavior))
         plan.troubles += _overlaps(video)
         if not video.sources:
-            why = "no table speaks of it: its frames count neither as behaviour nor as background"
+            why = "no table names it, so its frames count neither as behaviour nor as background (see --unnamed)"
             plan.troubles.append(Trouble("video without labels", video.found.name, why, is_loss=False))
 
 
