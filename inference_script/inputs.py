@@ -8,22 +8,16 @@ output, and folders that a symbolic link leads back to.
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mousetal.errors import SettingsError
 from mousetal.formats import supervisely
 from mousetal.video import is_video
+from mousetal.videofiles import VIDEO_SUFFIXES, find_files, relative_name
 
 log = logging.getLogger(__name__)
-
-# Without .ts, which is a programming language too; a real transport stream is known by its content.
-VIDEO_SUFFIXES = (
-    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
-    ".ogv", ".webm", ".wmv",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +68,17 @@ def find(source: Path, output: Path, name: str = "", looks_like_video: Callable[
         roots = _roots(source)
     except OSError as error:
         raise SettingsError(f"INPUT: {source} cannot be read ({error.strerror}).") from error
+
+    def note(error: OSError) -> None:
+        folder = relative_name(Path(error.filename), source)
+        unreadable.append((folder, f"folder cannot be read ({error.strerror})"))
+
+    ours = output.resolve()
     videos, ignored = [], 0
     for dataset, root in roots:
-        for path in _files(root, source, output.resolve(), unreadable):
+        for path in find_files(root, lambda folder: folder.resolve() == ours, note):
             if path.suffix.lower() in VIDEO_SUFFIXES or looks_like_video(path):
-                videos.append(InputVideo(_name(path, source), path, dataset))
+                videos.append(InputVideo(relative_name(path, source), path, dataset))
             else:
                 ignored += 1
     if not videos and not unreadable:
@@ -91,38 +91,3 @@ def _roots(source: Path) -> list[tuple[str, Path]]:
     if supervisely.is_project(source):
         return [(dataset, source / dataset / "video") for dataset in supervisely.datasets(source)]
     return [("", source)]
-
-
-def _files(root: Path, source: Path, output: Path, unreadable: list[tuple[str, str]]) -> Iterator[Path]:
-    """All files below ``root`` in order; each real folder is entered once, so that a loop of links ends."""
-    entered: set[tuple[int, int]] = set()
-
-    def note(error: OSError) -> None:
-        unreadable.append((_name(Path(error.filename), source), f"folder cannot be read ({error.strerror})"))
-
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=note):
-        here = Path(folder)
-        status = here.stat()
-        if (status.st_dev, status.st_ino) in entered:
-            folders.clear()
-            continue
-        entered.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not _is_left_out(here / name, output))
-        for name in sorted(files):
-            path = here / name
-            if not name.startswith(".") and (path.is_file() or _is_broken_link(path)):
-                yield path
-
-
-def _is_broken_link(path: Path) -> bool:
-    """Whether a link leads nowhere or to itself: named like a video, it is one that is missing."""
-    return path.is_symlink() and not path.exists()
-
-
-def _is_left_out(folder: Path, output: Path) -> bool:
-    return folder.name.startswith(".") or folder.resolve() == output
-
-
-def _name(path: Path, source: Path) -> str:
-    """The path relative to the input; bytes of an old disk that are not Unicode are written out as escapes."""
-    return os.fsencode(path.relative_to(source).as_posix()).decode("utf-8", "backslashreplace")

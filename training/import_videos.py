@@ -1,244 +1,139 @@
-"""A lab's videos and labels into a labelled data set. Nothing is written before --write.
+"""Videos and the labels people keep of them, into a data set.
 
-    python -m training.import_videos --videos ~/cohort3 --labels scores.xlsx --guess          # writes mapping.toml
-    python -m training.import_videos --videos ~/cohort3 --labels scores.xlsx --mapping mapping.toml --dataset dataset
-    ... the same with --write                                                                  # when the report is good
+    python -m training.import_videos --videos V --labels scores.xlsx --guess mapping.toml    # look, then edit
+    python -m training.import_videos --videos V --labels scores.xlsx --mapping mapping.toml  # what would happen
+    python -m training.import_videos ... --dataset dataset --name cohort3 --write            # do it
 
-Labels are tables (xlsx, csv), BORIS projects (.boris), our own intervals.csv, or a Supervisely project given as
---videos, whose tags are taken with it. The report goes through the labels row by row: unknown videos and behaviours,
-ends before starts, times outside the video, overlaps, repeats. Importing again replaces what came from the same file.
-Exit code 0: all is well; 1: some rows or files were left out (the report says which).
+Labels: xlsx and csv in most shapes (see the mapping), BORIS projects and tables, Supervisely projects, our own
+intervals.csv; the last three need no mapping. Nothing is written before --write. Run again, it takes over what changed:
+labels once read from the same file give way, all others stay.
+
+Exit codes: 0 all well, 1 something was left out or failed (the report says what), 2 wrong usage or mapping, 3 a defect
+of ours, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mousetal import atomic
-from mousetal import dataset as datasets
-from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import SettingsError
-from mousetal.formats import boris, supervisely
-from mousetal.formats.csv import INTERVAL_COLUMNS
-from mousetal.formats.sheets import read_sheets
-from mousetal.types import FrameRange, Label
-from training.exitcodes import guarded
-from training.importing import mapping as mappings
-from training.importing.labels import to_labels
-from training.importing.mapping import TableMapping
-from training.importing.matching import match
-from training.importing.rows import LabelRow, Problem, read_label_table
-from training.importing.store import KINDS, Found, Search, entry_of, keep, probe_notes, search
-
-BEHAVIORS = ("Self-Grooming", "Head/Body TWITCH")
-INTERVALS = TableMapping(
-    columns={"video": "video", "behavior": "behavior", "start": "start_frame", "end": "end_frame", "count": "count"},
-    unit="frame",
-)
+from mousetal.formats import supervisely
+from training.importing import guess, report
+from training.importing.mapping import Mapping, read_mapping
+from training.importing.plan import Plan, make_plan
+from training.importing.sources import read_source
+from training.importing.store import STORAGES, Stored, open_dataset, store
+from training.importing.videos import Found, checked_pattern, facts_by_pattern, find_videos, stored_videos
+from training.program import FAILED, OK, run
 
 
-@dataclass
-class Import:
-    """All that an import would do: entries with labels, and what is to be said about it."""
-
-    entries: list[VideoEntry] = field(default_factory=list)
-    labels: dict[str, list[Label]] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    files: dict[str, Found] = field(default_factory=dict)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    return run(lambda: _import(_parser().parse_args(argv)))
 
 
-def read_rows(path: Path, mapping: TableMapping | None, behaviors: Sequence[str]) -> tuple[list[LabelRow], Import]:
-    """The bouts of one label file, and what is odd about them."""
-    said = Import()
-    if path.suffix.lower() == ".boris":
-        rows = []
-        for one in boris.read_project(path):
-            said.problems += [Problem(text.partition(": ")[0], text.partition(": ")[2]) for text in one.problems]
-            rows += [
-                LabelRow(one.media or one.name, _named(event.behavior, mapping), event.start_s, event.end_s, 1, "",
-                         event.origin, facts={"subject": event.subject} if event.subject else {})
-                for event in one.events
-                if mapping is None or event.behavior not in mapping.ignore
-            ]  # fmt: skip
-        return rows, said
-    if mapping is None:
-        sheets = read_sheets(path)
-        is_ours = any({*INTERVAL_COLUMNS[:4]} <= {*sheet.columns} for sheet in sheets)
-        mapping = INTERVALS if is_ours else mappings.guess(sheets, behaviors)
-    table = read_label_table(path, mapping)
-    said.problems += table.problems
-    said.notes += table.notes
-    return list(table.rows), said
-
-
-def _named(word: str, mapping: TableMapping | None) -> str:
-    return mapping.behaviors.get(word, word) if mapping else word
-
-
-def plan_import(
-    found: Search, rows: Sequence[LabelRow], name: str, storage: str, behaviors: Sequence[str],
-    pattern: re.Pattern[str] | None,
-) -> Import:  # fmt: skip
-    """Match rows with videos and turn them into labels; nothing is written."""
-    made = Import()
-    made.problems += [Problem(file, reason) for file, reason in found.bad.items()]
-    made.notes += [f"{double}: the same content as {first}; left out" for double, first in found.doubles.items()]
-    made.notes += probe_notes(found.videos)
-    matches = match((row.video for row in rows), [one.name for one in found.videos])
-    rows_of: dict[str, list[LabelRow]] = defaultdict(list)
-    unknown: Counter[str] = Counter()
-    for row in rows:
-        if row.video in matches.files:
-            rows_of[matches.files[row.video]].append(row)
-        else:
-            unknown[row.video] += 1
-    made.problems += [
-        Problem(f"video {video!r}", f"{matches.unmatched[video]} ({count} rows left out)")
-        for video, count in unknown.items()
-    ]
-    for one in found.videos:
-        mine = rows_of[one.name]
-        labels, scored, problems = to_labels(mine, one.info, behaviors)
-        entry = entry_of(one, name, storage, pattern)
-        facts = {key: text for row in mine for key, text in row.facts.items()}
-        entry = replace(entry, **facts, scored=tuple(scored) or None)
-        made.entries.append(entry)
-        made.labels[entry.path] = labels
-        made.files[entry.path] = one
-        made.problems += problems
-    silent = [entry.path for entry in made.entries if not made.labels[entry.path]]
-    made.notes += [f"{path}: no labels; it counts as watched and empty" for path in silent]
-    never = [one for one in behaviors if not any(label.behavior == one for ls in made.labels.values() for label in ls)]
-    if rows and never:
-        made.problems.append(Problem("labels", f"no bout of {', '.join(never)} anywhere", is_dropped=False))
-    return made
-
-
-def from_project(folder: Path, found: Search, behaviors: Sequence[str]) -> list[LabelRow]:
-    """The tags of a Supervisely project as rows; a tag's number is its count of repeats."""
-    rows = []
-    for one in found.videos:
-        path = folder / datasets.sibling(one.name, "ann", ".json")
-        if not path.exists():
-            continue
-        for number, tag in enumerate(supervisely.read_annotation(path).tags):
-            if tag.name == supervisely.CONFIDENCE:
-                continue
-            frames = tag.frames or FrameRange(0, one.info.num_frames)
-            count = int(tag.value) if isinstance(tag.value, int | float) and tag.value >= 1 else 1
-            rows.append(
-                LabelRow(one.name, tag.name, frames.start_frame, frames.end_frame, count, tag.rater,
-                         f"{path.relative_to(folder).as_posix()}!tag {number}", is_frames=True)
-            )  # fmt: skip
-    return rows
-
-
-def write_import(made: Import, root: Path, behaviors: Sequence[str], storage: str, sources: Sequence[str]) -> Dataset:
-    """Put videos, labels and manifest into ``root``; labels that came from another file than ``sources`` stay."""
-    exists = (root / datasets.MANIFEST_NAME).exists()
-    dataset = datasets.read(root) if exists else Dataset(root, tuple(behaviors))
-    if dataset.behaviors != tuple(behaviors):
-        raise SettingsError(
-            f"{root}: holds the behaviours {', '.join(dataset.behaviors)}, not {', '.join(behaviors)}. "
-            "Give the same --behaviors, or import into another --dataset."
-        )
-    for entry in made.entries:
-        known = next((one for one in dataset.videos if one.path == entry.path), None)
-        if known is not None:
-            entry = replace(entry, split=known.split, provenance=known.provenance)
-        kept = datasets.read_labels(dataset, entry)
-        kept = tuple(label for label in kept if label.origin and label.origin.split("!")[0] not in sources)
-        keep(made.files[entry.path], dataset.video_path(entry), storage)
-        dataset = dataset.with_entry(datasets.write_labels(dataset, entry, (*kept, *made.labels[entry.path])))
-    datasets.write(dataset)
-    return dataset
-
-
-def report(made: Import, behaviors: Sequence[str]) -> str:
-    """What an import would do, for people."""
-    dropped = [problem for problem in made.problems if problem.is_dropped]
-    lines = [f"{problem.origin}: {problem.text}" for problem in made.problems] + made.notes
-    lines += ["", f"{len(made.entries)} videos, {sum(entry.duration_s for entry in made.entries) / 60:.1f} minutes"]
-    for behavior in behaviors:
-        mine = [label for labels in made.labels.values() for label in labels if label.behavior == behavior]
-        frames = sum(len(label.frames) for label in mine)
-        lines.append(f"  {behavior}: {len(mine)} bouts, {frames} frames, {sum(label.count for label in mine)} repeats")
-    subjects = sorted({entry.subject for entry in made.entries} - {""})
-    shown = ", ".join(subjects[:8]) + (" ..." if len(subjects) > 8 else "")
-    lines.append(f"  animals: {len(subjects)} ({shown or 'none named: give a column or --subject-pattern'})")
-    lines.append(f"{len(dropped)} rows or files left out, {len(made.problems) - len(dropped)} to look at")
-    return "\n".join(lines)
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=Path, required=True, help="folder of videos, or a Supervisely video project")
-    parser.add_argument("--labels", type=Path, nargs="*", default=[], help="tables or BORIS projects")
-    parser.add_argument("--mapping", type=Path, help="which column means what; see --guess")
-    parser.add_argument("--guess", action="store_true", help="write a mapping for the first label file, and stop")
-    parser.add_argument("--dataset", type=Path, default=Path("dataset"), help="the data set's folder")
-    parser.add_argument("--name", default="videos", help="name of this batch of videos within the data set")
-    parser.add_argument(
-        "--behaviors", default=",".join(BEHAVIORS), help="the classes, in order, without the background"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.import_videos",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--storage", choices=tuple(KINDS), default="copy", help="how videos are kept")
-    parser.add_argument("--subject-pattern", help="regular expression on a video's path with a group named subject "
-                        "(also group, phase, session), as in '(?P<subject>m[0-9]+)'")  # fmt: skip
-    parser.add_argument("--write", action="store_true", help="do it; without, only the report is made")
-    return parser.parse_args(arguments)
+    add = parser.add_argument
+    add("--videos", type=Path, help="a folder of videos (with subfolders), a Supervisely project, or one video; "
+        "without it the labels are for videos that the data set has already")  # fmt: skip
+    add(
+        "--labels", type=Path, nargs="*", default=[], metavar="FILE", help="xlsx, csv, .boris, or a Supervisely project"
+    )
+    add("--mapping", type=Path, help="mapping.toml: what the columns of the tables mean")
+    add("--guess", type=Path, metavar="FILE", help="write a mapping for the first table here, to look at and to edit")
+    add("--dataset", type=Path, default=Path("dataset"), help="folder of the data set (default: dataset)")
+    add("--name", default="videos", help="what this set of videos is called in it (default: videos)")
+    add("--storage", choices=STORAGES, default="copy", help="how videos are kept (default: copy)")
+    add("--rater", default="", help="who scored, where the labels don't say it")
+    add("--subject-pattern", default="", metavar="REGEX",
+        help="finds subject, group, phase, session in a video's path by named groups, or just the subject")  # fmt: skip
+    add("--unnamed", choices=("unscored", "scored"), default="unscored",
+        help="a video that no table names: nobody looked at it (unscored), or nothing was seen (scored)")  # fmt: skip
+    add("--check-frames", action="store_true", help="decode every frame to count those that can be (slow)")
+    add("--report", type=Path, metavar="FILE", help="write what becomes of every row to this csv")
+    add("--all", action="store_true", help="show every trouble, not the first ones of each kind")
+    add("--write", action="store_true", help="do it; without, only the report is made")
+    return parser
 
 
-def run(arguments: argparse.Namespace) -> int:
-    behaviors = tuple(name.strip() for name in arguments.behaviors.split(",") if name.strip())
+def _import(arguments: argparse.Namespace) -> int:
+    if not arguments.name or "/" in arguments.name or arguments.name.startswith("."):
+        raise SettingsError(f"--name: expected the plain name of a folder, got {arguments.name!r}.")
     if arguments.guess:
-        if not arguments.labels:
-            raise SettingsError("--guess: a table to guess from expected, give it with --labels.")
-        sheets = read_sheets(arguments.labels[0])
-        target = arguments.mapping or Path("mapping.toml")
-        if target.exists():
-            raise SettingsError(f"{target}: is there already; remove it, or name another with --mapping.")
-        atomic.write_text(target, mappings.to_toml(mappings.guess(sheets, behaviors), sheets))
-        print(f"wrote {target}: look through it, then import with --mapping {target}")
-        return 0
-    try:
-        pattern = re.compile(arguments.subject_pattern) if arguments.subject_pattern else None
-    except re.error as error:
-        raise SettingsError(f"--subject-pattern: a regular expression expected ({error})") from error
-    mapping = mappings.read(arguments.mapping) if arguments.mapping else None
-    found = search(arguments.videos)
-    rows: list[LabelRow] = []
-    said = Import()
-    if arguments.videos.is_dir() and supervisely.is_project(arguments.videos):
-        rows += from_project(arguments.videos, found, behaviors)
-    for path in arguments.labels:
-        more, about = read_rows(path, mapping, behaviors)
-        rows += more
-        said.problems += about.problems
-        said.notes += about.notes
-    made = plan_import(found, rows, arguments.name, arguments.storage, behaviors, pattern)
-    made.problems = [*said.problems, *made.problems]
-    made.notes = [*said.notes, *made.notes]
-    print(report(made, behaviors))
-    if not found.videos:
-        raise SettingsError(f"--videos: no video in {arguments.videos}.")
+        return _guess(arguments)
+    found, plan = _plan(arguments)
+    _tell("")
+    print(report.text(found, plan, is_full=arguments.all))
+    if arguments.report:
+        atomic.write_text(arguments.report, report.fates_text(plan.fates, plan.troubles))
+    failed = plan.has_losses
     if arguments.write:
-        sources = {row.origin.split("!")[0] for row in rows}
-        write_import(made, arguments.dataset, behaviors, arguments.storage, sorted(sources))
-        print(f"written to {arguments.dataset}")
+        stored = store(
+            plan, open_dataset(arguments.dataset), arguments.name, arguments.storage,
+            is_project=found.is_project, tell=_tell,
+        )  # fmt: skip
+        print(_stored_text(stored))
+        failed = failed or bool(stored.failed)
     else:
-        print("nothing is written yet; run it again with --write")
-    return 1 if any(problem.is_dropped for problem in made.problems) else 0
+        print("\nNothing was written. If this is right, run it again with --write.")
+    return FAILED if failed else OK
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return guarded(lambda: run(parse(arguments)))
+def _guess(arguments: argparse.Namespace) -> int:
+    if not arguments.labels:
+        raise SettingsError("--guess: expected --labels with the table to guess from.")
+    names = [video.name for video in _find(arguments).videos] if arguments.videos else []
+    text, remarks = guess.guess(arguments.labels[0], names)
+    if arguments.guess.exists():
+        raise SettingsError(f"{arguments.guess}: exists already; it may hold your edits. Name another file.")
+    atomic.write_text(arguments.guess, text)
+    print("\n".join([*remarks, f"{arguments.guess} written. Look at it, edit it, then use it with --mapping."]))
+    return OK
+
+
+def _find(arguments: argparse.Namespace) -> Found:
+    if arguments.videos is None:
+        return stored_videos(open_dataset(arguments.dataset), arguments.name, _tell)
+    return find_videos(arguments.videos, arguments.dataset, count_decodable=arguments.check_frames, tell=_tell)
+
+
+def _plan(arguments: argparse.Namespace) -> tuple[Found, Plan]:
+    pattern = checked_pattern(arguments.subject_pattern) if arguments.subject_pattern else ""
+    mapping = read_mapping(arguments.mapping) if arguments.mapping else None
+    sources = list(arguments.labels)
+    if arguments.videos and arguments.videos.is_dir() and supervisely.is_project(arguments.videos):
+        sources.insert(0, arguments.videos)
+    tables = [read_source(path, mapping, arguments.rater) for path in sources]
+    found = _find(arguments)
+    rules = mapping or Mapping()
+    plan = make_plan(
+        found, tables, rules.video.aliases, rules.time.beyond, unnamed_are_scored=arguments.unnamed == "scored"
+    )
+    if pattern:
+        for video in plan.videos:
+            video.facts = video.facts.completed_by(facts_by_pattern(pattern, video.found.name))
+    return found, plan
+
+
+def _tell(name: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{name}", end="\r", file=sys.stderr, flush=True)
+
+
+def _stored_text(stored: Stored) -> str:
+    lines = [f"\n{stored.dataset.root}: {len(stored.new)} videos added, {len(stored.known)} were there already"]
+    lines += [f"  FAILED {name}: {why}" for name, why in stored.failed]
+    lines.append(f"  behaviours: {', '.join(stored.dataset.behaviors) or 'none yet'}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from mousetal.errors import ServiceError
 from training import exitcodes
 
 CONFIGS = Path(__file__).parent / "configs" / "train-demo"
+MAPPING = "mapping.toml"
 DEMO_SEED = 60_000  # films for the last stage
 
 
@@ -47,9 +48,14 @@ def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | P
     return [
         ("What a lab brings: videos and a workbook", ["training.demo_data", "--out", lab, *drawn]),
         (
+            "Guess which column of the workbook means what",
+            ["training.import_videos", "--videos", lab / "videos", "--labels", lab / "scores.xlsx", "--guess",
+             work / MAPPING],
+        ),
+        (
             "Import videos and scores",
-            ["training.import_videos", "--videos", lab / "videos", "--labels", lab / "scores.xlsx", "--dataset",
-             dataset, "--name", "films", "--storage", "reference", "--write"],
+            ["training.import_videos", "--videos", lab / "videos", "--labels", lab / "scores.xlsx", "--mapping",
+             work / MAPPING, "--dataset", dataset, "--name", "films", "--storage", "reference", "--write"],
         ),
         (
             "Boxes without a labeller",
@@ -100,6 +106,8 @@ def run(size: Size, work: Path, models: Path) -> int:
     """Run all stages; raises ServiceError naming the one that failed."""
     begun = time.monotonic()
     for heading, words in stages(size, work, models):
+        if "--guess" in words and (work / MAPPING).exists():
+            continue  # guessed already; a person may have edited it
         command = [sys.executable, "-m", *map(str, words)]
         print(
             f"\n=== {heading} ({time.monotonic() - begun:.0f} s)\npython -m {shlex.join(map(str, words))}", flush=True

@@ -137,10 +137,10 @@ def read_boxes(path: Path) -> tuple[FrameBox, ...]:
         ) from error
 
 
-def table_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def table_text(columns: Sequence[str], rows: Iterable[Sequence[object]], delimiter: str = ",") -> str:
     """A CSV table with a header."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue()

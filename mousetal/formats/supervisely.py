@@ -88,23 +88,25 @@ def read_annotation(path: Path) -> Annotation:
 
 def annotation_document(result: VideoResult) -> dict[str, Any]:
     """One video's bouts and boxes as an annotation. The keys come from the content, so a second run gives the same."""
-    video, info = result.video, result.info
-    boxes = [box for box in result.boxes if box.frame_index < info.num_frames]
+    video, animal = result.video, _key(result.video, "object")
     return {
-        **empty_annotation(video, info.width, info.height, info.num_frames),
+        "size": {"height": result.info.height, "width": result.info.width},
+        "description": "",
+        "key": _key(video, "video"),
         "tags": [tag for number, bout in enumerate(result.bouts) for tag in _bout_tags(video, number, bout)],
-        **boxes_document(video, boxes, info.width, info.height, animal_class(result)),
+        "objects": [{"key": animal, "classTitle": animal_class(result), "tags": []}] if result.boxes else [],
+        "frames": _frames(video, result.boxes, animal, (result.info.width, result.info.height), result.info.num_frames),
+        "framesCount": result.info.num_frames,
     }
 
 
-def boxes_document(video: str, boxes: Sequence[FrameBox], width: int, height: int, title: str) -> dict[str, Any]:
-    """The parts of an annotation that hold the animal's boxes: one object, of class ``title``, on many frames."""
-    animal = _key(video, "object")
+def with_boxes(document: dict[str, Any], video: str, boxes: Sequence[FrameBox], class_title: str) -> dict[str, Any]:
+    """An annotation with these boxes in place of its own, as rectangles of one object."""
+    animal, size = _key(video, "object"), (document["size"]["width"], document["size"]["height"])
     return {
-        "objects": [{"key": animal, "classTitle": title, "tags": []}] if boxes else [],
-        "frames": [
-            {"index": box.frame_index, "figures": [_figure(video, box, width, height, animal)]} for box in boxes
-        ],
+        **document,
+        "objects": [{"key": animal, "classTitle": class_title, "tags": []}] if boxes else [],
+        "frames": _frames(video, boxes, animal, size, document["framesCount"]),
     }
 
 
@@ -185,10 +187,20 @@ def _bout_tags(video: str, number: int, bout: Bout) -> list[dict[str, Any]]:
     ]
 
 
-def _figure(video: str, box: FrameBox, width: int, height: int, animal: str) -> dict[str, Any]:
-    """A rectangle inside the picture, corners counted in, as the platform has it."""
+def _frames(
+    video: str, boxes: Sequence[FrameBox], animal: str, size: tuple[int, int], num_frames: int
+) -> list[dict[str, Any]]:
+    return [
+        {"index": box.frame_index, "figures": [_figure(video, box, animal, size)]}
+        for box in boxes
+        if box.frame_index < num_frames
+    ]
+
+
+def _figure(video: str, box: FrameBox, animal: str, size: tuple[int, int]) -> dict[str, Any]:
+    """A rectangle inside the picture of ``size`` (width, height), corners counted in, as the platform has it."""
     x1, y1, x2, y2 = (round(side) for side in box.box_xyxy)
-    right, bottom = width - 1, height - 1
+    right, bottom = size[0] - 1, size[1] - 1
     corners = [[min(max(x1, 0), right), min(max(y1, 0), bottom)], [min(max(x2, 0), right), min(max(y2, 0), bottom)]]
     return {
         "key": _key(video, f"figure {box.frame_index}"),

@@ -147,10 +147,10 @@ def test_training_runs_in_its_image_and_what_it_writes_belongs_to_the_folders_ow
         assert done.returncode == 0, done.stdout[-3000:]
         return done.stdout
 
-    said = stage("import_videos", "--videos", "/videos", "--labels", "scores.csv", "--write",
-                 "--subject-pattern", "(?P<subject>demo-[0-9])")  # fmt: skip
-    assert "3 videos" in said
-    assert "0 rows or files left out" in said
+    given = ["import_videos", "--videos", "/videos", "--labels", "scores.csv"]
+    stage(*given, "--guess", "mapping.toml")
+    said = stage(*given, "--mapping", "mapping.toml", "--subject-pattern", "demo-[0-9]", "--write")
+    assert "3 videos added" in said
     assert "2 cut" in stage("preprocess", "--detector", "detector"), "the third is for testing"
     assert (work / "clips" / "clips.csv").stat().st_size > 100
     assert {path.stat().st_uid for path in work.rglob("*")} == ({12345} if os.getuid() == 0 else {os.getuid()})

@@ -226,8 +226,7 @@ def test_boxes_on_a_real_video_agree_with_those_that_were_looked_at(shared: Path
     folder = shared / "data" / "real" / "permissive" / "openfield_m3v1"
     truth = {image.frame_index: image.boxes_xyxy[0] for image in coco.read([folder]).images}
     info = video.probe(folder / "m3v1mp4.mp4")
-    overlaps = []
-    for found in autolabel.by_silhouette(info, sorted(number for number in truth if number is not None)[::2]):
-        overlaps.append(iou(found.boxes_xyxy[0], truth[found.frame_index]) if len(found) else 0.0)
+    every = autolabel.by_silhouette(info, sorted(number for number in truth if number is not None)[::2])
+    overlaps = [iou(one.boxes_xyxy[0], truth[one.frame_index]) if len(one) else 0.0 for one in every]
     assert np.mean(overlaps) > 0.7
     assert np.mean(np.array(overlaps) >= 0.5) > 0.95

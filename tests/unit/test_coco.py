@@ -181,7 +181,7 @@ def test_an_unfinished_cache_is_made_again_and_a_damaged_one_named(folder: Path,
     again, _ = coco_pictures.load(data, cache, limit=80)
     np.testing.assert_array_equal(again.picture(2).rgb, before)
     file.write_bytes(b"nonsense")
-    with pytest.raises(RecordError, match="a cached picture is damaged. Delete the folder"):
+    with pytest.raises(RecordError, match=r"a cached picture is damaged\. Delete the folder"):
         again.picture(2)
 
 

@@ -1,322 +1,311 @@
-"""Tables as people keep them: every encoding, layout and way to write a time gives the bouts that are meant."""
+"""Tables in the shapes people keep become rows; what cannot be read is listed with its cell, and the rest goes on."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Callable
+import datetime
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mousetal.errors import RecordError, SettingsError
-from mousetal.formats.sheets import column_letter, read_sheets
-from training.importing import mapping as mappings
-from training.importing.mapping import TableMapping
-from training.importing.matching import match
-from training.importing.rows import LabelRow, read_label_table
-from training.importing.times import parse
+from tests.fixtures.tables import bouts_mapping, write_csv, write_xlsx
+from training.importing.labeltable import read_label_table
+from training.importing.mapping import Mapping, mapping_of, read_mapping
+from training.importing.rows import LabelRow, LabelTable
+from training.importing.sources import read_source
 
-BOUTS = TableMapping(columns={"video": "Video", "behavior": "Behaviour", "start": "Start", "end": "End"})
-PAIRS = TableMapping(
-    layout="start_stop", columns={"video": "Video", "behavior": "Behaviour", "event": "Event", "time": "Time"}
-)
+HEADER = ["video", "behavior", "start", "end"]
 
 
-def spans(rows: tuple[LabelRow, ...]) -> list[tuple[str, str, float, float | None]]:
-    return [(row.video, row.behavior, row.start, row.end) for row in rows]
+def facts(table: LabelTable) -> list[tuple[object, ...]]:
+    return [(row.video, row.behavior, row.start, row.end) for row in table.rows]
 
 
-def workbook(path: Path, *rows: tuple[object, ...], change: Callable[[openpyxl.Workbook], None] | None = None) -> Path:
+def kinds(table: LabelTable) -> list[str]:
+    return [trouble.kind for trouble in table.troubles]
+
+
+def test_a_row_per_bout_keeps_its_cells_as_origin(tmp_path: Path) -> None:
+    rows = [HEADER, ["m1", "groom", 1.5, 2], ["m1", "groom", 3, 4.25]]
+    table = read_label_table(write_xlsx(tmp_path / "s.xlsx", {"Day 1": rows}), bouts_mapping(rater="ann"))
+    assert table.rows == (
+        LabelRow("m1", "groom", 1.5, 2.0, rater="ann", origin="s.xlsx!Day 1!C2:D2"),
+        LabelRow("m1", "groom", 3.0, 4.25, rater="ann", origin="s.xlsx!Day 1!C3:D3"),
+    )
+    assert table.troubles == ()
+
+
+def test_start_and_stop_rows_are_paired_by_video_animal_behaviour_and_rater(tmp_path: Path) -> None:
+    rows = [
+        ["video", "behavior", "event", "time", "by"],
+        ["m1", "groom", "START", "0:10", "ann"], ["m1", "groom", "start", "0:11", "bob"],
+        ["m1", "twitch", "POINT", "0:12", "ann"], ["m1", "groom", "Stop", "0:15", "ann"],
+        ["m1", "groom", "END", "1:00", "bob"], ["m1", "groom", "START", "2:00", "bob"],
+        ["m1", "groom", "paused", "2:00", "bob"],
+    ]  # fmt: skip
+    columns = {"video": "video", "behavior": "behavior", "event": "event", "time": "time", "rater": "by"}
+    mapping = mapping_of({"layout": "start_stop", "columns": columns, "time": {"unit": "mm:ss"}})
+    table = read_label_table(write_csv(tmp_path / "s.csv", rows), mapping)
+    assert [(row.behavior, row.start, row.end, row.rater, row.origin) for row in table.rows] == [
+        ("groom", 10.0, 15.0, "ann", "s.csv!D2,D5"),
+        ("groom", 11.0, 60.0, "bob", "s.csv!D3,D6"),
+        ("twitch", 12.0, None, "ann", "s.csv!D4"),
+    ]
+    assert [(one.kind, one.origin) for one in table.troubles] == [
+        ("unknown event", "s.csv!C8"), ("unpaired event", "s.csv!D7")
+    ]  # fmt: skip
+
+
+def test_a_column_per_behaviour_may_hold_spans_and_instants(tmp_path: Path) -> None:
+    rows = [["video", "groom", "twitch"], ["m1", "0:10-0:15; 1:00 – 1:02.5", "0:33"], ["m2", None, "2:00|2:01"]]
+    per_behavior = {"Self-Grooming": {"cells": "groom"}, "twitch": {"cells": "twitch"}}
+    mapping = mapping_of(
+        {"layout": "column_per_behavior", "columns": {"video": "video"}, "time": {"unit": "mm:ss"},
+         "column_per_behavior": per_behavior}
+    )  # fmt: skip
+    table = read_label_table(write_xlsx(tmp_path / "s.xlsx", {"A": rows}), mapping)
+    assert facts(table) == [
+        ("m1", "Self-Grooming", 10.0, 15.0), ("m1", "Self-Grooming", 60.0, 62.5), ("m1", "twitch", 33.0, None),
+        ("m2", "twitch", 120.0, None), ("m2", "twitch", 121.0, None),
+    ]  # fmt: skip
+    assert set(table.facts) == {"m1", "m2"}
+
+
+def test_pairs_of_columns_under_a_header_of_two_rows(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
-    for row in rows:
-        book.worksheets[0].append(row)
-    if change:
-        change(book)
+    sheet = book.active
+    for row in (["", "groom", "", "twitch"], ["video", "start", "end", "start"], ["m1", 1, 2, 7], ["m1", 3, 4, None]):
+        sheet.append(row)
+    sheet.merge_cells("B1:C1")
+    book.save(tmp_path / "s.xlsx")
+    per_behavior = {"groom": {"start": "groom start", "end": "groom end"}, "twitch": {"start": "twitch start"}}
+    mapping = mapping_of(
+        {"layout": "column_per_behavior", "header": [1, 2], "columns": {"video": "video"},
+         "column_per_behavior": per_behavior}
+    )  # fmt: skip
+    table = read_label_table(tmp_path / "s.xlsx", mapping)
+    assert facts(table) == [("m1", "groom", 1.0, 2.0), ("m1", "twitch", 7.0, None), ("m1", "groom", 3.0, 4.0)]
+
+
+def test_a_sheet_per_video_takes_the_sheets_name(tmp_path: Path) -> None:
+    rows = [["behavior", "start", "end"], ["groom", 1, 2]]
+    columns = {"behavior": "behavior", "start": "start", "end": "end"}
+    mapping = mapping_of({"columns": columns, "video": {"source": "sheet"}})
+    table = read_label_table(write_xlsx(tmp_path / "s.xlsx", {"m1": rows, "m2": [*rows, ["groom", 5, 6]]}), mapping)
+    assert facts(table) == [("m1", "groom", 1.0, 2.0), ("m2", "groom", 1.0, 2.0), ("m2", "groom", 5.0, 6.0)]
+
+
+def test_a_binary_table_has_a_bout_from_the_first_one_to_the_next_zero(tmp_path: Path) -> None:
+    samples = [(0, 0), (1, 0), (1, 1), (0, 1), (1, 1)]
+    rows = [["time", "groom", "twitch"], *([n / 10, a, b] for n, (a, b) in enumerate(samples))]
+    mapping = mapping_of({"layout": "binary", "columns": {"time": "time"}, "video": {"source": "file"}})
+    table = read_label_table(write_csv(tmp_path / "m1.csv", rows, "\t"), mapping)
+    found = [(video, behavior, round(start, 6), round(end or 0, 6)) for video, behavior, start, end in facts(table)]  # type: ignore[arg-type,call-overload]
+    assert found == [("m1", "groom", 0.1, 0.3), ("m1", "groom", 0.4, 0.5), ("m1", "twitch", 0.2, 0.5)]
+
+
+def test_frame_numbers_from_one_with_the_last_counted_in(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "s.csv", [HEADER, ["m1", "groom", 1, 10], ["m1", "twitch", 11, 11]])
+    times = {"unit": "frame", "first_frame": 1, "end": "inclusive"}
+    assert facts(read_label_table(path, bouts_mapping(time=times))) == [
+        ("m1", "groom", 0, 10),
+        ("m1", "twitch", 10, 11),
+    ]
+    at_ten = read_label_table(path, bouts_mapping(time=times | {"fps": 10}))
+    assert [(row.start, row.end, row.unit) for row in at_ten.rows] == [(0.0, 1.0, "seconds"), (1.0, 1.1, "seconds")]
+
+
+def test_a_column_may_give_durations_counts_and_what_is_known_of_the_animal(tmp_path: Path) -> None:
+    header = ["video", "behavior", "start", "length", "n", "animal", "drug"]
+    rows = [header, ["m1", "twitch", 1, 0.5, 3, "A7", "saline"], ["m1", "twitch", 2, 0.5, "", "", ""],
+            ["m1", "twitch", 3, 0.5, 0, "A8", ""], ["m1", "twitch", 4, 0.5, "some", "", ""]]  # fmt: skip
+    columns = {"end": "", "duration": "length", "count": "n", "subject": "animal", "group": "drug"}
+    table = read_label_table(write_csv(tmp_path / "s.csv", rows), bouts_mapping(columns=columns))
+    assert [(row.end, row.count) for row in table.rows] == [(1.5, 3), (2.5, 1), (4.5, 1)]
+    assert (table.facts["m1"].subject, table.facts["m1"].group) == ("A7", "saline")
+    assert kinds(table) == ["contradiction", "count of zero", "odd count"]
+
+
+def test_empty_rows_text_in_time_cells_and_formulas_cost_only_their_row(tmp_path: Path) -> None:
+    rows: list[list[object]] = [
+        HEADER, ["m1", "groom", 1, 2], [None] * 4, ["m1", "groom", "ca. 5", 7], ["m1", "groom", "=C2+5", 8],
+        ["m1", "groom", 9, None], ["m1", None, 10, 11], [None, "groom", 12, 13], ["m1", "groom", 15, 14], [],
+        ["m1", "groom", 20, 21], ["m2", None, None, None],
+    ]  # fmt: skip
+    table = read_label_table(write_xlsx(tmp_path / "s.xlsx", {"A": rows}), bouts_mapping())
+    assert facts(table) == [("m1", "groom", 1.0, 2.0), ("m1", "groom", 20.0, 21.0)]
+    assert [(one.kind, one.origin) for one in table.troubles] == [
+        ("unreadable time", "s.xlsx!A!C4:D4"), ("unreadable time", "s.xlsx!A!C5:D5"),
+        ("unreadable time", "s.xlsx!A!C6:D6"), ("no behaviour named", "s.xlsx!A!C7:D7"),
+        ("no video named", "s.xlsx!A!B8"), ("end before start", "s.xlsx!A!C9:D9"),
+    ]  # fmt: skip
+    assert all(one.is_loss for one in table.troubles)
+    assert "never saved" in table.troubles[1].message
+    assert set(table.facts) == {"m1", "m2"}, "a row with a video alone says that it was looked at"
+
+
+def test_excel_times_are_read_as_they_were_typed(tmp_path: Path) -> None:
+    rows = [HEADER, ["m1", "groom", datetime.time(0, 10), datetime.time(0, 12)]]
+    path = write_xlsx(tmp_path / "s.xlsx", {"A": rows})
+    book = openpyxl.load_workbook(path)
+    for cell in ("C2", "D2"):
+        book["A"][cell].number_format = "h:mm"
     book.save(path)
-    return path
+    assert facts(read_label_table(path, bouts_mapping(time={"unit": "mm:ss"}))) == [("m1", "groom", 10.0, 12.0)]
+    assert facts(read_label_table(path, bouts_mapping(time={"unit": "hh:mm:ss"}))) == [("m1", "groom", 600.0, 720.0)]
 
 
-# Times
+def test_behaviours_go_by_their_own_names_and_unknown_ones_are_reported(tmp_path: Path) -> None:
+    rows = [HEADER, ["m1", "Groom ", 1, 2], ["m1", "SELF-GROOMING", 3, 4], ["m1", "NA", 5, 6], ["m1", "rear", 7, 8]]
+    rule = {"names": {"Self-Grooming": ["groom"], "Head/Body TWITCH": ["hbt"]}, "ignore": ["na"]}
+    table = read_label_table(write_csv(tmp_path / "s.csv", rows), bouts_mapping(behaviors=rule))
+    assert [row.behavior for row in table.rows] == ["Self-Grooming"] * 2
+    assert [(one.kind, one.is_loss) for one in table.troubles] == [
+        ("unmatched behaviour", True), ("class never seen", False)
+    ]  # fmt: skip
+    assert "Head/Body TWITCH" in table.troubles[1].message
 
 
-@given(st.integers(0, 359_999_999))
-def test_a_clock_of_any_length_comes_back_to_the_millisecond(milliseconds: int) -> None:
-    hours, rest = divmod(milliseconds, 3_600_000)
-    minutes, rest = divmod(rest, 60_000)
-    text = f"{hours}:{minutes:02}:{rest // 1000:02}.{rest % 1000:03}"
-    assert parse(text) == pytest.approx(milliseconds / 1000, abs=1e-6)
-    assert parse(text.replace(".", ",")) == pytest.approx(milliseconds / 1000, abs=1e-6)
+def test_points_may_lack_an_end_where_the_mapping_says_so(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "s.csv", [HEADER, ["m1", "twitch", 1, ""], ["m1", "groom", 1, ""]])
+    table = read_label_table(path, bouts_mapping(behaviors={"points": ["Twitch"]}))
+    assert facts(table) == [("m1", "twitch", 1.0, None)]
+    assert kinds(table) == ["unreadable time"]
+
+
+def test_markers_bracket_what_was_scored_as_far_as_raters_agree(tmp_path: Path) -> None:
+    rows = [[*HEADER, "by"], ["m1", "Start/End", 2, 3, "ann"], ["m1", "Start/End", 98, 99, "ann"],
+            ["m1", "startend", 3, 4, "bob"], ["m1", "StartEnd", 99, 100, "bob"], ["m2", "StartEnd", 1, 2, "bob"],
+            ["m1", "groom", 5, 6, "bob"]]  # fmt: skip
+    mapping = bouts_mapping(columns={"rater": "by"}, behaviors={"markers": ["Start/End", "StartEnd"]})
+    table = read_label_table(write_csv(tmp_path / "s.csv", rows), mapping)
+    assert facts(table) == [("m1", "groom", 5.0, 6.0)]
+    assert {video: (row.start, row.end) for video, row in table.scored.items()} == {"m1": (3.0, 99.0)}
+    assert kinds(table) == ["marker without a partner"]
+
+
+def test_hidden_empty_and_foreign_sheets_are_left_out_and_said(tmp_path: Path) -> None:
+    sheets = {"notes": [["dose", "mg"], [1, 2]], "A": [HEADER, ["m1", "groom", 1, 2]], "B": [[]], "old": [HEADER]}
+    path = write_xlsx(tmp_path / "s.xlsx", sheets)
+    book = openpyxl.load_workbook(path)
+    book["old"].append(["m9", "groom", 1, 2])
+    book["old"].sheet_state = "hidden"
+    book.save(path)
+    table = read_label_table(path, bouts_mapping())
+    assert facts(table) == [("m1", "groom", 1.0, 2.0)]
+    assert [(one.kind, one.origin, one.is_loss) for one in table.troubles] == [
+        ("sheet left out", "s.xlsx!B", False), ("sheet left out", "s.xlsx!old", False),
+        ("sheet left out", "s.xlsx!notes", False),
+    ]  # fmt: skip
+    assert facts(read_label_table(path, bouts_mapping(sheets=["old"]))) == [("m9", "groom", 1.0, 2.0)]
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "seconds"),
+    ("changes", "said"),
     [
-        ("12.5", "auto", 12.5), ("12,5", "auto", 12.5), ("12.5 s", "auto", 12.5), (3, "seconds", 3.0),
-        ("1:02", "auto", 62.0), ("00:01:02.250", "clock", 62.25), (0.5, "day_fraction", 43_200.0),
-        (1500, "milliseconds", 1.5), (2, "minutes", 120.0), ("17", "frame", 17.0),
-        (dt.time(0, 1, 2, 500_000), "auto", 62.5), (dt.timedelta(seconds=62.5), "auto", 62.5),
-        (dt.datetime(1900, 1, 1, 1, 0), "auto", 86_400 + 3600.0), (dt.datetime(2026, 3, 4, 0, 1, 2), "auto", 62.0),
+        ({"sheets": ["Day 2"]}, r"no sheet 'Day 2' \(it has: A\)"),
+        ({"columns": {"start": "onset"}}, r"no column 'onset' in its header \(found: video, behavior, start, end\)"),
+        ({"header": 2}, "no column 'video'"),
+        ({"header": 99}, "no column 'video'"),
     ],
-)  # fmt: skip
-def test_every_spelling_of_a_time_is_understood(value: object, unit: str, seconds: float) -> None:
-    assert parse(value, unit) == pytest.approx(seconds)  # type: ignore[arg-type]
-
-
-def test_minutes_that_excel_took_for_hours_can_be_read_as_meant() -> None:
-    assert parse(dt.time(1, 15), hours_are_minutes=True) == 75.0
-
-
-@pytest.mark.parametrize("value", ["soon", "1:2:3:4", "", "nan", True])
-def test_what_is_no_time_is_refused(value: str) -> None:
-    with pytest.raises(ValueError, match="a time expected"):
-        parse(value)
-
-
-def test_a_plain_number_is_no_clock() -> None:
-    with pytest.raises(ValueError, match=r"1:02\.5 expected"):
-        parse(12, "clock")
-
-
-# Text files
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_text_is_read_in_every_usual_form(tmp_path: Path, encoding: str, delimiter: str) -> None:
-    decimal = "," if delimiter == ";" else "."
-    lines = [("Video", "Behaviour", "Start", "End"), ("Käfig 1.mp4", "putzen", f"1{decimal}5", f"2{decimal}25")]
-    path = tmp_path / "a.csv"
-    path.write_bytes("\n".join(delimiter.join(line) for line in lines).encode(encoding))
-    assert spans(read_label_table(path, BOUTS).rows) == [("Käfig 1.mp4", "putzen", 1.5, 2.25)]
-
-
-def test_a_binary_file_is_no_table(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(bytes(range(256)) * 4)
-    with pytest.raises(RecordError, match="binary file"):
-        read_sheets(tmp_path / "a.csv")
-    (tmp_path / "a.xlsx").write_bytes(b"no workbook")
-    with pytest.raises(RecordError, match="an Excel workbook expected"):
-        read_sheets(tmp_path / "a.xlsx")
-
-
-# Workbooks
-
-
-def test_a_bout_knows_its_cells(tmp_path: Path) -> None:
-    path = workbook(tmp_path / "a.xlsx", ("Video", "Behaviour", "Start", "End"), (), ("m1", "groom", "0:01", 2.5))
-    (row,) = read_label_table(path, BOUTS).rows
-    assert (row.start, row.end, row.origin) == (1.0, 2.5, "a.xlsx!Sheet!C3:D3")
-
-
-def test_a_merged_cell_counts_for_all_it_covers(tmp_path: Path) -> None:
-    rows = [("Video", "Behaviour", "Start", "End"), ("m1", "groom", 1, 2), (None, "groom", 3, 4), ("m2", "groom", 5, 6)]
-    path = workbook(tmp_path / "a.xlsx", *rows, change=lambda book: book.worksheets[0].merge_cells("A2:A3"))
-    assert [row.video for row in read_label_table(path, BOUTS).rows] == ["m1", "m1", "m2"]
-
-
-def test_hidden_sheets_are_left_out_and_said_so(tmp_path: Path) -> None:
-    def hide(book: openpyxl.Workbook) -> None:
-        other = book.create_sheet("old")
-        other.append(("Video", "Behaviour", "Start", "End"))
-        other.append(("m9", "groom", 1, 2))
-        other.sheet_state = "hidden"
-
-    path = workbook(tmp_path / "a.xlsx", ("Video", "Behaviour", "Start", "End"), ("m1", "groom", 1, 2), change=hide)
-    table = read_label_table(path, BOUTS)
-    assert [row.video for row in table.rows] == ["m1"]
-    assert any("hidden sheets are left out: old" in note for note in table.notes)
-
-
-def test_a_formula_whose_value_was_never_stored_is_named(tmp_path: Path) -> None:
-    path = workbook(tmp_path / "a.xlsx", ("Video", "Behaviour", "Start", "End"), ("m1", "groom", "=1+1", 3))
-    with pytest.raises(RecordError, match=r"a\.xlsx!Sheet!C2: a formula whose value is not stored"):
-        read_label_table(path, BOUTS)
-
-
-def test_text_in_a_time_cell_costs_that_row_and_is_named(tmp_path: Path) -> None:
-    path = workbook(
-        tmp_path / "a.xlsx", ("Video", "Behaviour", "Start", "End"), ("m1", "groom", "early", 3), ("m1", "groom", 4, 5)
-    )
-    table = read_label_table(path, BOUTS)
-    assert len(table.rows) == 1
-    assert "C2: a time expected, got 'early'" in table.problems[0].text
-
-
-def test_a_sheet_that_is_not_there_and_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
-    path = workbook(tmp_path / "a.xlsx", ("Film", "What", "When"), ("m1", "groom", 1))
-    with pytest.raises(RecordError, match="no sheet has the columns Behaviour, End, Start, Video"):
-        read_label_table(path, BOUTS)
-    with pytest.raises(RecordError, match="no sheet Day 2; there are Sheet"):
-        read_label_table(path, TableMapping(columns={**BOUTS.columns}, sheets=("Day 2",)))
-
-
-def test_a_sheet_can_be_a_video(tmp_path: Path) -> None:
-    def second(book: openpyxl.Workbook) -> None:
-        book.worksheets[0].title = "m1"
-        book.create_sheet("m2").append(("Behaviour", "Start", "End"))
-        book["m2"].append(("groom", 3, 4))
-
-    path = workbook(tmp_path / "a.xlsx", ("Behaviour", "Start", "End"), ("groom", 1, 2), change=second)
-    mapping = TableMapping(
-        columns={"behavior": "Behaviour", "start": "Start", "end": "End"},
-        sheet_is_video=True,
-        videos={"m2": "x/m2.avi"},
-    )
-    assert spans(read_label_table(path, mapping).rows) == [("m1", "groom", 1, 2), ("x/m2.avi", "groom", 3, 4)]
-
-
-# Layouts
-
-
-def test_starts_and_stops_are_paired_by_video_and_behaviour(tmp_path: Path) -> None:
-    path = workbook(
-        tmp_path / "a.xlsx", ("Video", "Behaviour", "Event", "Time"),
-        ("m1", "groom", "START", "00:01"), ("m1", "twitch", "start", "00:02"), ("m2", "groom", "START", "00:02"),
-        ("m1", "twitch", "stop", "00:02.5"), ("m1", "groom", "STOP", "00:04"), ("m2", "groom", "STOP", "00:03"),
-        ("m1", "twitch", "POINT", "00:09"),
-    )  # fmt: skip
-    table = read_label_table(path, PAIRS)
-    assert sorted(spans(table.rows), key=str) == [
-        ("m1", "groom", 1.0, 4.0), ("m1", "twitch", 2.0, 2.5), ("m1", "twitch", 9.0, None), ("m2", "groom", 2.0, 3.0),
-    ]  # fmt: skip
-    assert {row.origin for row in table.rows} >= {"a.xlsx!Sheet!D2:D6"}
-    assert table.problems == ()
-
-
-def test_starts_and_stops_without_partners_are_named(tmp_path: Path) -> None:
-    path = workbook(
-        tmp_path / "a.xlsx", ("Video", "Behaviour", "Event", "Time"), ("m1", "groom", "STOP", 1),
-        ("m1", "groom", "START", 2), ("m1", "groom", "START", 3), ("m1", "groom", "STOP", 4),
-        ("m1", "groom", "START", 9),
-        ("m1", "groom", "pause", 9),
-    )  # fmt: skip
-    table = read_label_table(path, PAIRS)
-    assert spans(table.rows) == [("m1", "groom", 3.0, 4.0)]
-    said = " | ".join(problem.text for problem in table.problems)
-    for words in ("STOP without a START", "before the next START", "START without a STOP", "got 'pause'"):
-        assert words in said
-
-
-def test_a_column_per_behaviour_holds_times_and_ranges(tmp_path: Path) -> None:
-    path = workbook(tmp_path / "a.xlsx", ("Video", "groom", "twitch"), ("m1", "0:01-0:03; 0:10 - 0:12", "4,5;7"))
-    mapping = TableMapping(layout="columns", columns={"video": "Video"})
-    assert spans(read_label_table(path, mapping).rows) == [
-        ("m1", "groom", 1, 3), ("m1", "groom", 10, 12), ("m1", "twitch", 4.5, None), ("m1", "twitch", 7, None),
-    ]  # fmt: skip
-
-
-def test_a_row_per_frame_gives_runs(tmp_path: Path) -> None:
-    lines = ["file,groom,twitch", *(f"a,{groom},{twitch}" for groom, twitch in ["00", "10", "11", "00"]), "b,1,0"]
-    (tmp_path / "a.csv").write_text("\n".join(lines))
-    mapping = TableMapping(layout="binary", columns={"video": "file"})
-    rows = read_label_table(tmp_path / "a.csv", mapping).rows
-    assert sorted(spans(rows)) == [("a", "groom", 1, 3), ("a", "twitch", 2, 3), ("b", "groom", 0, 1)]
-    assert all(row.is_frames for row in rows)
-
-
-def test_an_inclusive_last_frame_is_counted_in(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("Video,Behaviour,Start,End\nm1,groom,10,19\n")
-    mapping = TableMapping(columns=BOUTS.columns, unit="frame", end_is_inclusive=True)
-    assert spans(read_label_table(tmp_path / "a.csv", mapping).rows) == [("m1", "groom", 10, 20)]
-
-
-# Guessing
-
-
-BORIS_TABULAR = (
-    "Observation id\tMedia file name\tFPS\tSubject\tBehavior\tBehavior type\tTime\n"
-    "obs\tm1.mp4\t30\tmouse 1\tgroom\tSTART\t1.0\nobs\tm1.mp4\t30\tmouse 1\tgroom\tSTOP\t2.0\n"
 )
-BORIS_AGGREGATED = (
-    "Observation id,Media file name,Subject,Behavior,Behavior type,Start (s),Stop (s),Duration (s)\n"
-    "obs,m1.mp4,mouse 1,groom,STATE,1.0,2.0,1.0\n"
-)
-BORIS_LEGACY = "Observation id\tobs\n\nMedia file(s)\n\nPlayer #1\tm1.mp4\n\n" + (
-    "Time\tMedia file path\tTotal length\tFPS\tSubject\tBehavior\tBehavioral category\tComment\tStatus\n"
-    "1.0\tm1.mp4\t60\t30\tmouse 1\tgroom\t\t\tSTART\n2.0\tm1.mp4\t60\t30\tmouse 1\tgroom\t\t\tSTOP\n"
-)
+def test_a_wrong_sheet_or_column_says_what_there_is(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    path = write_xlsx(tmp_path / "s.xlsx", {"A": [HEADER, ["m1", "groom", 1, 2]]})
+    with pytest.raises(RecordError, match=said):
+        read_label_table(path, bouts_mapping(**changes))
 
 
-@pytest.mark.parametrize(
-    "text", [BORIS_TABULAR, BORIS_AGGREGATED, BORIS_LEGACY], ids=["tabular", "aggregated", "legacy"]
-)
-def test_the_tables_of_boris_are_understood_without_a_word(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "events.tsv"
-    path.write_text(text)
-    mapping = mappings.guess(read_sheets(path))
-    table = read_label_table(path, mapping)
-    assert spans(table.rows) == [("m1.mp4", "groom", 1.0, 2.0)]
-    assert table.rows[0].facts == {"subject": "mouse 1"}
+def test_an_empty_video_cell_means_the_one_above_only_if_the_mapping_says_so(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "s.csv", [HEADER, ["m1", "groom", 1, 2], ["", "groom", 3, 4]])
+    assert kinds(read_label_table(path, bouts_mapping())) == ["no video named"]
+    filled = read_label_table(path, bouts_mapping(video={"fill_down": True}))
+    assert [row.video for row in filled.rows] == ["m1", "m1"]
 
 
-def test_a_guess_comes_back_from_its_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.tsv"
-    path.write_text(BORIS_TABULAR)
-    sheets = read_sheets(path)
-    guessed = mappings.guess(sheets, ["Groom"])
-    (tmp_path / "mapping.toml").write_text(mappings.to_toml(guessed, sheets))
-    again = mappings.read(tmp_path / "mapping.toml")
-    assert {name: column for name, column in again.columns.items() if column} == guessed.columns
-    assert (again.layout, again.behaviors) == ("start_stop", {"groom": "Groom"})
+def test_without_a_header_columns_go_by_their_letters(tmp_path: Path) -> None:
+    mapping = mapping_of({"header": 0, "columns": {"video": "A", "behavior": "B", "start": "C", "end": "D"}})
+    table = read_label_table(write_csv(tmp_path / "s.csv", [["m1", "groom", 1, 2]], ";"), mapping)
+    assert facts(table) == [("m1", "groom", 1.0, 2.0)]
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("layout = 'rows'", "layout: one of bouts"),
-        ("unit = 'hours'\n[columns]\nvideo='v'", "unit: one of auto"),
-        ("colour = 1", "unknown keys colour"),
-        ("[columns]\nvideo = 'Video'", "layout 'bouts' needs behavior, start"),
-        ("= 3", "a mapping in TOML expected"),
+        ("layout = 'bout'", "layout: one of bouts"),
+        ("[time]\nunit = 'minutes'\n[columns]\nvideo='v'\nbehavior='b'\nstart='s'", "time.unit: one of seconds"),
+        ("[colums]\nvideo = 'a'", "colums: no such key"),
+        ("[columns]\nvidoe = 'a'", "columns.vidoe: no such key"),
+        ("[columns]\nvideo = 3", "columns.video: str expected, got 3"),
+        ("sheets = 'A'", "sheets: a list of texts expected"),
+        ("[columns]\nvideo='v'\nbehavior='b'", "needs columns.start"),
+        ("[columns]\nbehavior='b'\nstart='s'", "needs columns.video"),
+        ("layout = 'start_stop'\n[columns]\nvideo='v'\nbehavior='b'", "needs columns.time, columns.event"),
+        ("layout = 'column_per_behavior'\n[columns]\nvideo='v'", "needs \\[column_per_behavior"),
+        ("[time]\nend = 'inclusive'\n[columns]\nvideo='v'\nbehavior='b'\nstart='s'", "time.end"),
+        ("[behaviors.names]\nGroom = 'groom'", "behaviors.names.Groom: a list of texts"),
+        ("columns = 3", "columns: a table expected"),
+        ("layout =", "expected a mapping in TOML"),
     ],
 )
-def test_a_mapping_that_makes_no_sense_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "m.toml").write_text(text)
+def test_a_mapping_that_makes_no_sense_names_the_key(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "mapping.toml").write_text(text)
     with pytest.raises(SettingsError, match=said):
-        mappings.read(tmp_path / "m.toml")
+        read_mapping(tmp_path / "mapping.toml")
 
 
-def test_three_raters_in_a_real_table_stay_apart(shared: Path) -> None:
-    path = shared / "data/real/copyleft/dlcanalyzer_oft_labels/AllLabDataOFT_part.csv"
-    mapping = TableMapping(
-        columns={"video": "ID", "behavior": "type", "start": "from", "end": "to", "rater": "Experimenter"},
-        behaviors={"Grooming": "Self-Grooming"}, scored=("Start/End", "StartEnd"),
-        ignore=("_DEFAULT", "NA", "Supported", "Unsupported", "Jumping"),
-    )  # fmt: skip
-    table = read_label_table(path, mapping)
-    assert table.problems == ()
-    bouts = [row for row in table.rows if not row.is_scored]
-    assert {row.behavior for row in bouts} == {"Self-Grooming"}
-    assert len({row.video for row in bouts}) == 14
-    assert len({row.rater for row in bouts}) == 3
+def test_a_table_nobody_knows_needs_a_mapping(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "s.csv", [HEADER, ["m1", "groom", 1, 2]])
+    with pytest.raises(SettingsError, match="--guess"):
+        read_source(path, None)
 
 
-# Names
+TABULAR = ("Observation id,Observation date,Description,Observation duration,Observation type,Source,Time offset (s),"
+           "Media duration (s),FPS,Subject,Behavior,Behavioral category,Modifier #1,Behavior type,Time,"
+           "Media file name,Image index,Image file path,Comment")  # fmt: skip
+LEGACY = "Time,Media file path,Total length,FPS,Subject,Behavior,Behavioral category,Comment,Status"
+AGGREGATED = ("Observation id,Observation date,Description,Observation type,Source,Time offset (s),Coding duration,"
+              "Media duration (s),FPS (frame/s),rater,Subject,Observation duration by subject by observation,Behavior,"
+              "Behavioral category,Modifier #1,Behavior type,Start (s),Stop (s),Duration (s),Media file name,"
+              "Image index start,Image index stop,Image file path start,Image file path stop,Comment start,"
+              "Comment stop")  # fmt: skip
 
 
-@given(st.integers(0, 5000))
-def test_columns_are_named_as_in_a_spreadsheet(place: int) -> None:
-    assert column_letter(place) == openpyxl.utils.get_column_letter(place + 1)
+def event(kind: str, time: float, behavior: str, count: str = "") -> list[object]:
+    return ["o", "", "", 60, "Media file(s)", "player #1:v/m1.mp4", 0, 60, "25;25", "m1", behavior, "", count, kind,
+            time, "v/m1.mp4", "NA", "NA", ""]  # fmt: skip
 
 
-FILES = ["day 1/m1.mp4", "day 1/m2.MP4", "day 2/m1.mp4", "m10.avi"]
+def test_every_table_that_boris_exports_needs_no_mapping(tmp_path: Path) -> None:
+    expected = [("v/m1.mp4", "groom", 1.0, 2.5), ("v/m1.mp4", "twitch", 3.0, None)]
+    rows = [event("START", 1, "groom"), event("STOP", 2.5, "groom"), event("POINT", 3, "twitch", "2")]
+    for path in (
+        write_csv(tmp_path / "t.csv", [TABULAR.split(","), *rows]),
+        write_csv(tmp_path / "t.tsv", [TABULAR.split(","), *rows], "\t"),
+        write_xlsx(tmp_path / "t.xlsx", {"events": [TABULAR.split(","), *rows]}),
+    ):
+        table = read_source(path, None, "ann")
+        assert facts(table) == expected
+        assert [(row.rater, row.count) for row in table.rows] == [("ann", 1), ("ann", 2)]
+        assert table.facts["v/m1.mp4"].subject == "m1"
+    short = [(1.0, "groom", "START"), (2.5, "groom", "STOP"), (3.0, "twitch", "POINT")]
+    legacy: list[list[object]] = [["Observation id", "o"], ["Player #1", "v/m1.mp4"], *([[""]] * 14), LEGACY.split(",")]
+    legacy += [[time, "v/m1.mp4", 60, "25;25", "No focal subject", name, "", "", kind] for time, name, kind in short]
+    table = read_source(write_csv(tmp_path / "l.csv", legacy), None)
+    assert facts(table) == expected
+    assert table.facts["v/m1.mp4"].subject == ""
+    spans = [("STATE", 1, 2.5, "groom"), ("POINT", 3, 3, "twitch")]
+    aggregated = [
+        ["o", "", "", "Media file(s)", "", 0, 60, 60, 25, "bob", "m1", 60, name, "", "None", kind, start, stop,
+         stop - start, "v/m1.mp4", "NA", "NA", "NA", "NA", "", ""]
+        for kind, start, stop, name in spans
+    ]  # fmt: skip
+    table = read_source(write_csv(tmp_path / "a.csv", [AGGREGATED.split(","), *aggregated]), None)
+    assert facts(table) == [("v/m1.mp4", "groom", 1.0, 2.5), ("v/m1.mp4", "twitch", 3.0, 3.0)]
+    assert {row.rater for row in table.rows} == {"bob"}
 
 
-@pytest.mark.parametrize(
-    ("name", "file"),
-    [
-        ("day 1/m1.mp4", "day 1/m1.mp4"), ("DAY 1/M1.MP4", "day 1/m1.mp4"), ("m2", "day 1/m2.MP4"),
-        ("m2.mp4", "day 1/m2.MP4"), ("C:\\videos\\day 2\\m1.mp4", "day 2/m1.mp4"), ("m10.mp4", "m10.avi"),
-    ],
-)  # fmt: skip
-def test_names_find_their_videos(name: str, file: str) -> None:
-    assert match([name], FILES).files == {name: file}
-
-
-def test_a_name_that_fits_two_videos_or_none_is_for_a_person_to_settle() -> None:
-    unmatched = match(["m1.mp4", "m12"], FILES).unmatched
-    assert unmatched["m1.mp4"] == "fits several videos: day 1/m1.mp4, day 2/m1.mp4"
-    assert "nearest are" in unmatched["m12"]
+def test_a_mapping_without_anything_is_the_one_of_the_docs() -> None:
+    assert Mapping().layout == "bouts"
+    assert Mapping().time.beyond == "clip"

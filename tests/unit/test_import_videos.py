@@ -1,247 +1,397 @@
-"""From a folder of videos and a table to a data set and back: nothing is written too early, nothing is lost."""
+"""The whole import: a dry run writes nothing, --write makes a data set, and again only what changed changes."""
 
 from __future__ import annotations
 
-import json
-from fractions import Fraction
+import csv
+import errno
+import os
+import shutil
 from pathlib import Path
 
-import openpyxl
 import pytest
 
+from mousetal import atomic
 from mousetal import dataset as datasets
-from mousetal import video
 from mousetal.dataset import Dataset
-from mousetal.formats import boris
-from mousetal.types import FrameBox, FrameRange
-from tests.fixtures.videos import garbage, write_video
-from training import export_labels, import_videos
-from training.importing.labels import to_labels
-from training.importing.rows import LabelRow
+from mousetal.errors import OutputError
+from mousetal.formats import supervisely
+from mousetal.types import FrameRange, Label
+from tests.fixtures import videos
+from tests.fixtures.tables import write_csv, write_xlsx
+from training import import_videos
+from training.importing import store
 
-GROOM, TWITCH = import_videos.BEHAVIORS
-Capture = pytest.CaptureFixture[str]
+HEADER = ["video", "behavior", "start", "end", "by"]
+MAPPING = """
+[columns]
+video = "video"
+behavior = "behavior"
+start = "start"
+end = "end"
+rater = "by"
+[behaviors.names]
+Self-Grooming = ["groom"]
+"Head/Body TWITCH" = ["twitch"]
+"""
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three videos at 30 fps: two seconds, one second, and a copy of the first; and a file that is none."""
+    folder = tmp_path_factory.mktemp("films")
+    (folder / "day 1").mkdir()
+    videos.write_video(folder / "day 1" / "m1_pre.mp4", num_frames=60)
+    videos.write_video(folder / "m2_post.avi", codec="mpeg4", num_frames=30)
+    videos.write_video(folder / "m3.mp4", num_frames=10)
+    shutil.copy(folder / "m3.mp4", folder / "m3 copy.mp4")
+    videos.garbage(folder)
+    (folder / "notes.txt").write_text("nothing")
+    return folder
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two animals' videos in folders of their own, and a table."""
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for animal in ("m1", "m2"):
-        (tmp_path / "videos" / animal).mkdir(parents=True)
-    write_video(tmp_path / "videos/m1/day 1.mp4", num_frames=40)
-    write_video(tmp_path / "videos/m2/day 1.mp4", num_frames=30)
-    (tmp_path / "scores.csv").write_text(
-        "Video,Behaviour,Start,End\n"
-        f"m1/day 1,{GROOM},0.2,0.6\nm2/day 1.mp4,{TWITCH},0.5,0.6\nm2/day 1.mp4,{GROOM},0.1,0.3\n"
-    )
+    (tmp_path / "mapping.toml").write_text(MAPPING)
     return tmp_path
 
 
-def run(*arguments: str) -> int:
-    usual = ["--videos", "videos", "--labels", "scores.csv", "--subject-pattern", r"(?P<subject>m\d)"]
-    return import_videos.main([*usual, *arguments])
+ROWS: list[list[object]] = [
+    HEADER,
+    ["m1_pre", "groom", 0.5, 1.0, "ann"],
+    ["m1_pre", "groom", 0.5, 1.1, "bob"],
+    ["m2_post.mp4", "twitch", 0.2, 0.3, "ann"],
+]
 
 
-def labels_of(root: Path) -> dict[str, list[tuple[str, int, int]]]:
-    dataset = datasets.read(root)
-    every = {entry.path: datasets.read_labels(dataset, entry) for entry in dataset.videos}
-    return {
-        path: [(one.behavior, one.frames.start_frame, one.frames.end_frame) for one in labels]
-        for path, labels in every.items()
+def run(*arguments: object) -> int:
+    return import_videos.main([str(one) for one in arguments])
+
+
+def import_rows(films: Path, rows: list[list[object]], *more: object) -> int:
+    table = write_xlsx(Path("scores.xlsx"), {"Day 1": rows})
+    return run("--videos", films, "--labels", table, "--mapping", "mapping.toml", *more)
+
+
+def labels_of(dataset: Dataset, name: str) -> tuple[Label, ...]:
+    entry = next(entry for entry in dataset.videos if entry.path.endswith(name))
+    return datasets.read_labels(dataset, entry)
+
+
+def test_a_dry_run_tells_every_rows_fate_and_writes_nothing(
+    films: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        *ROWS,
+        ["m1_pre", "groom", 1.9, 5.0, "ann"],
+        ["m1_pre", "groom", 7.0, 8.0, "ann"],
+        ["m9", "groom", 1, 2, "ann"],
+        ["m2_pots", "groom", 0.1, 0.2, "ann"],
+        ["m1_pre", "groom", 0.8, 1.5, "ann"],
+        ["m1_pre", "groom", 0.5, 1.0, "ann"],
+        ["m1_pre", "rear", 0.5, 1.0, "ann"],
+        ["m1_pre", "groom", 1.0, 0.5, "ann"],
+        ["m1_pre", "idle", 0.5, 0.6, "ann"],
+        ["m1_pre", "groom", "?", 0.6, "ann"],
+        ["m3", "", "", "", "ann"],
+    ]
+    assert import_rows(films, rows, "--report", here / "report.csv", "--check-frames") == 1
+    told = capsys.readouterr().out
+    assert not (here / "dataset").exists()
+    for said in (
+        "day 1/m1_pre.mp4: 2.00 s, 60 frames (60 decodable), 30 fps, 96x80",
+        "m3.mp4: the same content as m3 copy.mp4, taken once",
+        "LEFT OUT: unreadable video (1)",
+        "scores.xlsx!Day 1!C7:D7: no video 'm9'; 1 bout left out",
+        "no video 'm2_pots'; 1 bout left out; do you mean m2_post.avi?",
+        "note: cut at the video's end (1)",
+        "scores.xlsx!Day 1!C6:D6: Self-Grooming of day 1/m1_pre.mp4 from 7 s to 8 s lies beyond the video's end",
+        "note: overlap (1)",
+        "LEFT OUT: unmatched behaviour (1)",
+        "LEFT OUT: end before start (1)",
+        "LEFT OUT: unreadable time (1)",
+        "note: duplicate (1)",
+        "Self-Grooming by ann: 3 bouts",
+        "Nothing was written",
+    ):
+        assert said in told
+    with (here / "report.csv").open(newline="") as file:
+        fates = {row["origin"]: (row["fate"], row["start_frame"], row["end_frame"]) for row in csv.DictReader(file)}
+    assert fates["scores.xlsx!Day 1!C2:D2"] == ("taken", "15", "30")
+    assert fates["scores.xlsx!Day 1!C5:D5"] == ("changed", "57", "60")
+    left_out = {origin.partition("!C")[2] for origin, fate in fates.items() if fate[0] == "left out"}
+    assert left_out >= {"6:D6", "7:D7", "8:D8", "10:D10", "12:D12", "13:D13", "14:D14"}
+
+
+def test_writing_makes_a_data_set_that_all_stages_can_read(films: Path, here: Path) -> None:
+    pattern = r"(?P<subject>m\d+)(_(?P<phase>pre|post))?"
+    # The garbage is a loss: the exit code says so, and the rest is done.
+    assert import_rows(films, ROWS, "--name", "c3", "--write", "--subject-pattern", pattern) == 1
+    dataset = datasets.read(here / "dataset")
+    assert dataset.behaviors == ("Self-Grooming", "Head/Body TWITCH")
+    assert {entry.path: (entry.subject, entry.phase, entry.storage) for entry in dataset.videos} == {
+        "c3/datasets/day 1/video/m1_pre.mp4": ("m1", "pre", "copied"),
+        "c3/video/m2_post.avi": ("m2", "post", "copied"),
+        "c3/video/m3 copy.mp4": ("m3", "", "copied"),
     }
+    assert labels_of(dataset, "m1_pre.mp4") == (
+        Label("Self-Grooming", FrameRange(15, 30), 1, "ann", "scores.xlsx!Day 1!C2:D2"),
+        Label("Self-Grooming", FrameRange(15, 33), 1, "bob", "scores.xlsx!Day 1!C3:D3"),
+    )
+    scored = {entry.path.rpartition("/")[2]: entry.scored for entry in dataset.videos}
+    assert scored == {"m1_pre.mp4": None, "m2_post.avi": None, "m3 copy.mp4": ()}, "nobody looked at m3"
+    assert supervisely.is_project(here / "dataset")
+    assert list(supervisely.datasets(here / "dataset")) == ["c3", "c3/datasets/day 1"]
+    first = next(entry for entry in dataset.videos if entry.path.endswith("m1_pre.mp4"))
+    assert (here / "dataset" / first.path).read_bytes() == (films / "day 1" / "m1_pre.mp4").read_bytes()
+    assert (first.num_frames, first.width, first.height) == (60, 96, 80)
 
 
-def test_nothing_is_written_before_it_is_asked_for(lab: Path, capsys: Capture) -> None:
-    assert run() == 0
-    assert not (lab / "dataset").exists()
-    said = capsys.readouterr().out
-    assert "2 videos" in said
-    assert "nothing is written yet" in said
+def bytes_below(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_videos_and_labels_become_a_data_set(lab: Path) -> None:
-    assert run("--write") == 0
-    assert labels_of(lab / "dataset") == {
-        "videos/datasets/m1/video/day 1.mp4": [(GROOM, 6, 18)],
-        "videos/datasets/m2/video/day 1.mp4": [(GROOM, 3, 9), (TWITCH, 15, 18)],
+def test_the_same_import_again_changes_not_a_byte(films: Path, here: Path) -> None:
+    import_rows(films, ROWS, "--write")
+    before = bytes_below(here / "dataset")
+    import_rows(films, ROWS, "--write")
+    assert bytes_below(here / "dataset") == before
+
+
+def test_a_changed_table_replaces_what_was_read_from_it_and_nothing_else(films: Path, here: Path) -> None:
+    import_rows(films, ROWS, "--write")
+    other = write_csv(here / "other.csv", [HEADER, ["m1_pre", "twitch", 1.5, 1.6, "cat"]])
+    run("--labels", other, "--mapping", "mapping.toml", "--write")
+    dataset = datasets.read(here / "dataset")
+    entry = next(entry for entry in dataset.videos if entry.path.endswith("m1_pre.mp4"))
+    by_hand = Label("Self-Grooming", FrameRange(50, 55), 1, "dan")
+    kept = datasets.read_labels(dataset, entry)
+    datasets.write(dataset.with_entry(datasets.write_labels(dataset, entry, [*kept, by_hand])))
+    import_rows(films, [HEADER, ["m1_pre", "groom", 0.6, 1.0, "ann"]], "--write")
+    dataset = datasets.read(here / "dataset")
+    assert [(one.behavior, one.frames.start_frame, one.rater) for one in labels_of(dataset, "m1_pre.mp4")] == [
+        ("Self-Grooming", 18, "ann"), ("Head/Body TWITCH", 45, "cat"), ("Self-Grooming", 50, "dan")
+    ]  # fmt: skip
+    assert len(labels_of(dataset, "m2_post.avi")) == 1, "the new table does not speak of it"
+
+
+def test_a_renamed_file_is_known_by_its_content(films: Path, here: Path) -> None:
+    import_rows(films, ROWS, "--write")
+    renamed = here / "renamed"
+    renamed.mkdir()
+    shutil.copy(films / "day 1" / "m1_pre.mp4", renamed / "x.mp4")
+    table = write_csv(here / "new.csv", [HEADER, ["x", "twitch", 1.5, 1.6, "cat"]])
+    assert run("--videos", renamed, "--labels", table, "--mapping", "mapping.toml", "--write") == 0
+    dataset = datasets.read(here / "dataset")
+    assert len(dataset.videos) == 3
+    assert len(labels_of(dataset, "m1_pre.mp4")) == 3
+
+
+def test_another_video_of_the_same_name_is_refused_and_the_first_kept(
+    films: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_rows(films, ROWS, "--write")
+    others = here / "others"
+    others.mkdir()
+    videos.write_video(others / "m3 copy.mp4", num_frames=12)
+    videos.write_video(others / "m4.mp4", num_frames=14)
+    assert run("--videos", others, "--write") == 1
+    assert "another video than" in capsys.readouterr().out
+    dataset = datasets.read(here / "dataset")
+    assert {entry.path.rpartition("/")[2]: entry.num_frames for entry in dataset.videos}["m3 copy.mp4"] == 10
+    assert len(dataset.videos) == 4
+
+
+@pytest.mark.parametrize(("storage", "kept"), [("copy", "copied"), ("link", "linked"), ("reference", "referenced")])
+def test_videos_are_copied_linked_or_referenced(films: Path, here: Path, storage: str, kept: str) -> None:
+    assert run("--videos", films / "m3.mp4", "--storage", storage, "--write") == 0
+    (entry,) = datasets.read(here / "dataset").videos
+    path = here / "dataset" / entry.path
+    assert entry.storage == kept
+    assert entry.source == str((films / "m3.mp4").resolve())
+    assert path.is_symlink() == (storage == "reference")
+    assert path.samefile(films / "m3.mp4") == (storage != "copy")
+
+
+def test_no_hard_link_across_disks_is_said_with_the_way_out(
+    films: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def across(self: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(Path, "hardlink_to", across)
+    with pytest.raises(OutputError, match="--storage copy or reference"):
+        store.place_file(films / "m3.mp4", here / "d" / "m3.mp4", "link")
+    assert list((here / "d").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_while_copying_leaves_no_half_video_and_a_sound_manifest(
+    films: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = shutil.copyfile
+
+    def full(source: Path, target: Path) -> object:
+        if Path(source).name == "m2_post.avi":
+            Path(target).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    assert import_rows(films, ROWS, "--write") == 1
+    assert "No space left" in capsys.readouterr().out
+    names = {path.name for path in (here / "dataset").rglob("*") if path.is_file()}
+    assert "m2_post.avi" not in names
+    assert not any(name.startswith(".mousetal-") for name in names)
+    assert len(datasets.read(here / "dataset").videos) == 2
+    monkeypatch.setattr(shutil, "copyfile", real)
+    import_rows(films, ROWS, "--write")
+    assert len(labels_of(datasets.read(here / "dataset"), "m2_post.avi")) == 1
+
+
+def test_too_little_space_is_found_before_anything_is_copied(
+    films: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))  # type: ignore[attr-defined]
+    assert run("--videos", films, "--write") == 1
+    assert "of videos to copy" in capsys.readouterr().err
+    assert not (here / "dataset").exists()
+
+
+def test_an_interrupted_import_keeps_what_is_done_and_goes_on(
+    films: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, placed = store.place_file, []
+
+    def interrupted(source: Path, target: Path, storage: str) -> None:
+        if placed:
+            raise KeyboardInterrupt
+        placed.append(source)
+        real(source, target, storage)
+
+    monkeypatch.setattr(store, "place_file", interrupted)
+    assert import_rows(films, ROWS, "--write") == 130
+    assert len(datasets.read(here / "dataset").videos) == 1
+    monkeypatch.setattr(store, "place_file", real)
+    import_rows(films, ROWS, "--write")
+    assert len(datasets.read(here / "dataset").videos) == 3
+
+
+def test_files_left_by_an_import_that_was_killed_are_taken_over(films: Path, here: Path) -> None:
+    import_rows(films, ROWS, "--write")
+    whole = datasets.read(here / "dataset")
+    (here / "dataset" / datasets.MANIFEST_NAME).unlink()  # written last: a kill leaves all but it
+    import_rows(films, ROWS, "--write")
+    again = datasets.read(here / "dataset")
+    assert {entry.path for entry in again.videos} == {entry.path for entry in whole.videos}
+    assert labels_of(again, "m1_pre.mp4") == labels_of(whole, "m1_pre.mp4")
+
+
+def test_a_supervisely_project_is_taken_with_its_labels_counts_and_boxes(films: Path, here: Path) -> None:
+    project = here / "project"
+    for name, source in (("a", films / "m3.mp4"), ("a/datasets/b", films / "day 1" / "m1_pre.mp4")):
+        (project / name / "video").mkdir(parents=True)
+        (project / name / "ann").mkdir()
+        shutil.copy(source, project / name / "video" / source.name)
+    (project / "meta.json").write_text("{}")
+    document = supervisely.empty_annotation("m1", 96, 80, 60)
+    document["tags"] = [
+        {"name": "Head/Body TWITCH", "value": 3, "frameRange": [4, 4], "labelerLogin": "ann", "key": "k1"},
+        {"name": "Self-Grooming", "frameRange": [10, 19], "key": "k2"},
+        {"name": "confidence", "value": 0.7, "frameRange": [10, 19]},
+        {"name": "arena", "value": "A1"},
+        {"name": "idle", "frameRange": [30, 40]},
+    ]
+    document["objects"] = [{"key": "o", "classTitle": "mouse", "tags": []}]
+    corners = {"points": {"exterior": [[1, 2], [30, 40]], "interior": []}}
+    figure = {"objectKey": "o", "geometryType": "rectangle", "geometry": corners}
+    document["frames"] = [{"index": 3, "figures": [figure]}]
+    atomic.write_json(project / "a/datasets/b/ann/m1_pre.mp4.json", document)
+    assert run("--videos", project, "--name", "old", "--rater", "eva", "--write") == 0
+    dataset = datasets.read(here / "dataset")
+    assert {entry.path: entry.scored for entry in dataset.videos} == {
+        "old/datasets/a/video/m3.mp4": (),
+        "old/datasets/a/datasets/b/video/m1_pre.mp4": None,
     }
-    dataset = datasets.read(lab / "dataset")
-    assert [entry.subject for entry in dataset.videos] == ["m1", "m2"]
-    first = datasets.read_labels(dataset, dataset.videos[0])[0]
-    assert first.origin == "scores.csv!C2:D2"
-    assert video.probe(dataset.video_path(dataset.videos[0])).num_frames == 40
+    labels = labels_of(dataset, "m1_pre.mp4")
+    assert [(one.behavior, one.frames, one.count, one.rater) for one in labels] == [
+        ("Head/Body TWITCH", FrameRange(4, 5), 3, "ann"), ("Self-Grooming", FrameRange(10, 20), 1, "eva")
+    ]  # fmt: skip
+    entry = next(entry for entry in dataset.videos if entry.path.endswith("m1_pre.mp4"))
+    assert [box.frame_index for box in datasets.read_stored_boxes(dataset, entry)] == [3]
 
 
-@pytest.mark.parametrize("storage", ["copy", "link", "reference"])
-def test_videos_are_kept_as_asked(lab: Path, storage: str) -> None:
-    assert run("--write", "--storage", storage) == 0
-    kept = lab / "dataset/videos/datasets/m1/video/day 1.mp4"
-    source = lab / "videos/m1/day 1.mp4"
-    assert kept.is_symlink() == (storage == "reference")
-    assert kept.samefile(source) == (storage != "copy")
-    assert kept.read_bytes() == source.read_bytes()
+def test_labels_for_absent_videos_leave_the_data_set_as_it_is(films: Path, here: Path) -> None:
+    run("--videos", films / "m3.mp4", "--write")
+    before = bytes_below(here / "dataset")
+    table = write_csv(here / "s.csv", [HEADER, ["m7", "groom", 0.1, 0.2, "ann"]])
+    assert run("--labels", table, "--mapping", "mapping.toml", "--write") == 1
+    assert bytes_below(here / "dataset") == before
 
 
-def test_importing_again_changes_nothing_and_a_corrected_table_replaces_its_own_labels(lab: Path) -> None:
-    run("--write")
-    before = (lab / "dataset/dataset.json").read_text()
-    run("--write")
-    assert (lab / "dataset/dataset.json").read_text() == before
-    (lab / "more.csv").write_text(f"Video,Behaviour,Start,End\nm1/day 1,{TWITCH},1.0,1.1\n")
-    import_videos.main(["--videos", "videos", "--labels", "more.csv", "--write"])
-    (lab / "scores.csv").write_text(f"Video,Behaviour,Start,End\nm1/day 1,{GROOM},0.0,0.3\n")
-    run("--write")
-    assert labels_of(lab / "dataset")["videos/datasets/m1/video/day 1.mp4"] == [(GROOM, 0, 9), (TWITCH, 30, 33)]
+def test_bouts_beyond_the_end_may_be_dropped_instead_of_cut(films: Path, here: Path) -> None:
+    (here / "mapping.toml").write_text(MAPPING.replace("[behaviors.names]", "[time]\nbeyond='drop'\n[behaviors.names]"))
+    rows = [HEADER, ["m3", "groom", 0.1, 9, "ann"], ["m3", "twitch", 0.1, 0.2, "ann"]]
+    table = write_csv(here / "s.csv", rows)
+    assert run("--videos", films / "m3.mp4", "--labels", table, "--mapping", "mapping.toml", "--write") == 1
+    dataset = datasets.read(here / "dataset")
+    assert [label.behavior for label in labels_of(dataset, "m3.mp4")] == ["Head/Body TWITCH"]
+    assert dataset.behaviors == ("Head/Body TWITCH",), "a class without a bout is not in the class list"
 
 
-def test_one_bad_file_and_unknown_names_cost_only_themselves(lab: Path, capsys: Capture) -> None:
-    garbage(lab / "videos")
-    table = lab / "scores.csv"
-    table.write_text(table.read_text() + f"m7.mp4,{GROOM},1,2\nm1/day 1,sniffing,1,2\nm1/day 1,{GROOM},0.5,0.4\n")
-    assert run("--write") == 1
-    said = capsys.readouterr().out
-    assert "video 'm7.mp4': no such video" in said
-    assert "behaviour 'sniffing' is none of" in said
-    assert "ends before it starts" in said
-    assert "garbage" in said
-    assert len(datasets.read(lab / "dataset").videos) == 2
+def test_only_what_was_scored_and_looked_for_counts(films: Path, here: Path) -> None:
+    more = 'markers = ["trial"]\nlooked_for = ["Self-Grooming"]\n'
+    (here / "mapping.toml").write_text(MAPPING.replace("[behaviors.names]", f"[behaviors]\n{more}[behaviors.names]"))
+    rows = [HEADER, ["m1_pre", "trial", 0.5, 0.6, "ann"], ["m1_pre", "trial", 1.4, 1.5, "ann"],
+            ["m1_pre", "groom", 1, 1.2, "ann"]]  # fmt: skip
+    import_rows(films, rows, "--write")
+    entry = next(one for one in datasets.read(here / "dataset").videos if one.path.endswith("m1_pre.mp4"))
+    assert entry.scored == (FrameRange(15, 45),)
+    assert entry.behaviors == ("Self-Grooming",)
 
 
-def test_a_video_that_is_there_twice_is_taken_once(lab: Path, capsys: Capture) -> None:
-    (lab / "videos/copy of day 1.mp4").write_bytes((lab / "videos/m1/day 1.mp4").read_bytes())
-    run("--write")
-    assert len(datasets.read(lab / "dataset").videos) == 2
-    assert "the same content as" in capsys.readouterr().out
+def test_a_video_that_no_table_names_may_be_one_in_which_nothing_was_seen(films: Path, here: Path) -> None:
+    import_rows(films, ROWS, "--write", "--unnamed", "scored")
+    assert {entry.scored for entry in datasets.read(here / "dataset").videos} == {None}
 
 
-def test_a_class_that_never_happens_is_told(lab: Path, capsys: Capture) -> None:
-    (lab / "scores.csv").write_text(f"Video,Behaviour,Start,End\nm1/day 1,{GROOM},0.1,0.2\n")
-    run()
-    assert f"no bout of {TWITCH} anywhere" in capsys.readouterr().out
+def test_the_data_set_inside_the_videos_folder_is_not_taken_again(films: Path, here: Path) -> None:
+    shutil.copy(films / "m3.mp4", here / "m3.mp4")
+    for _ in range(2):
+        assert run("--videos", here, "--write") == 0
+    assert [entry.path for entry in datasets.read(here / "dataset").videos] == ["videos/video/m3.mp4"]
 
 
-def test_other_behaviours_than_those_of_the_data_set_are_refused(lab: Path, capsys: Capture) -> None:
-    run("--write")
-    assert run("--write", "--behaviors", "rearing") == 2
-    assert "not rearing" in capsys.readouterr().err
+def test_guess_writes_a_mapping_once_that_works_as_it_is(films: Path, here: Path) -> None:
+    table = write_xlsx(here / "s.xlsx", {"A": ROWS})
+    assert run("--videos", films, "--labels", table, "--guess", "guess.toml") == 0
+    assert run("--videos", films, "--labels", table, "--guess", "guess.toml") == 2, "it may hold edits"
+    run("--videos", films, "--labels", table, "--mapping", "guess.toml", "--write")
+    assert datasets.read(here / "dataset").behaviors == ("groom", "twitch")
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--videos", "nowhere"], "found nothing at nowhere"), (["--guess", "--labels"], "give it with --labels"),
-     (["--subject-pattern", "("], "a regular expression expected")],
-)  # fmt: skip
-def test_wrong_usage_is_one_line(lab: Path, capsys: Capture, arguments: list[str], said: str) -> None:
-    assert import_videos.main(["--videos", "videos", *arguments]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    [
+        (["--videos", "nowhere"], "found nothing at nowhere"),
+        (["--videos", ".", "--name", "a/b"], "plain name of a folder"),
+        (["--videos", ".", "--subject-pattern", "("], "a regular expression"),
+        (["--videos", ".", "--subject-pattern", "m1"], "groups named"),
+        (["--videos", ".", "--subject-pattern", "(?P<sex>m)"], "groups named"),
+        (["--videos", ".", "--mapping", "nothing.toml"], "expected a mapping"),
+        (["--guess", "g.toml"], "expected --labels"),
+    ],
+)
+def test_wrong_usage_ends_with_one_line_and_code_2(
+    here: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    assert said in capsys.readouterr().err
 
 
-def test_a_guessed_mapping_is_never_written_over(lab: Path, capsys: Capture) -> None:
-    assert run("--guess", "--mapping", "m.toml") == 0
-    (lab / "m.toml").write_text((lab / "m.toml").read_text() + "# mine\n")
-    assert run("--guess", "--mapping", "m.toml") == 2
-    assert (lab / "m.toml").read_text().endswith("# mine\n")
-    assert run("--mapping", "m.toml", "--write") == 0
-
-
-# Times to frames
-
-
-def row(start: float, end: float | None, behavior: str = GROOM, **more: bool) -> LabelRow:
-    return LabelRow("v", behavior, start, end, 1, "", f"t!{start}", **more)
-
-
-def frames_of(info: video.VideoInfo, *rows: LabelRow) -> list[tuple[int, int]]:
-    labels, _, _ = to_labels(rows, info, import_videos.BEHAVIORS)
-    return [(one.frames.start_frame, one.frames.end_frame) for one in labels]
-
-
-def test_a_time_is_the_frame_shown_then_also_at_variable_frame_rate(tmp_path: Path) -> None:
-    ticks = [40 * n + (1000 if n >= 12 else 0) for n in range(40)]
-    info = video.probe(write_video(tmp_path / "a.mkv", ticks=ticks, time_base=Fraction(1, 1000)))
-    assert frames_of(info, row(0.08, 0.2), row(0.9, 1.52), row(1.49, None)) == [(2, 5), (11, 13), (12, 13)]
-
-
-def test_every_label_is_a_frame_long_and_none_leaves_the_video(tmp_path: Path) -> None:
-    info = video.probe(write_video(tmp_path / "a.mp4", num_frames=30))
-    rows = (row(0.5, 0.5), row(0.95, 1.0), row(0.9, 7), row(7, 8), row(-1, 2))
-    labels, _, problems = to_labels(rows, info, import_videos.BEHAVIORS)
-    assert [(one.frames.start_frame, one.frames.end_frame) for one in labels] == [(15, 16), (28, 30), (27, 30)]
-    assert [problem.is_dropped for problem in problems] == [False, True, True, False]
-
-
-def test_repeats_are_dropped_and_overlaps_told(tmp_path: Path) -> None:
-    info = video.probe(write_video(tmp_path / "a.mp4", num_frames=30))
-    labels, _, problems = to_labels((row(0.1, 0.5), row(0.1, 0.5), row(0.4, 0.6)), info, import_videos.BEHAVIORS)
-    assert len(labels) == 2
-    assert [problem.text.split(": ")[1][:8] for problem in problems] == ["the same", "overlaps"]
-
-
-def test_the_time_that_was_looked_at_is_no_bout(tmp_path: Path) -> None:
-    info = video.probe(write_video(tmp_path / "a.mp4", num_frames=30))
-    _, scored, _ = to_labels((row(0.1, 0.5, "Start/End", is_scored=True),), info, import_videos.BEHAVIORS)
-    assert scored == [FrameRange(3, 15)]
-
-
-# Other formats, both ways
-
-
-def test_a_supervisely_project_comes_in_with_its_tags_and_repeats(lab: Path) -> None:
-    run("--write")
-    path = lab / "dataset/videos/datasets/m1/ann/day 1.mp4.json"
-    document = json.loads(path.read_text())
-    document["tags"] = [
-        {"name": GROOM, "frameRange": [5, 9], "value": 3},
-        {"name": "confidence", "frameRange": [5, 9], "value": 0.5},
-    ]
-    path.write_text(json.dumps(document))
-    (lab / "dataset/dataset.json").rename(lab / "away.json")
-    assert import_videos.main(["--videos", "dataset", "--dataset", "second", "--name", "in", "--write"]) == 0
-    second = datasets.read(lab / "second")
-    (label,) = datasets.read_labels(second, next(e for e in second.videos if "m1" in e.path))
-    assert (label.frames, label.count) == (FrameRange(5, 10), 3)
-
-
-@pytest.mark.parametrize(("format_name", "file"), [("csv", "out.csv"), ("xlsx", "out.xlsx"), ("boris", "out.boris")])
-def test_labels_that_went_out_come_back_the_same(lab: Path, format_name: str, file: str) -> None:
-    run("--write")
-    before = labels_of(lab / "dataset")
-    assert export_labels.main(["--dataset", "dataset", "--format", format_name, "--out", file]) == 0
-    again = ["--videos", "dataset/videos/datasets", "--labels", file, "--dataset", "again", "--write"]
-    assert import_videos.main(again) == 0
-    after = labels_of(lab / "again")
-    assert sorted(after.values()) == sorted(before.values())
-
-
-def test_a_project_of_boris_pairs_events_and_names_those_without_a_partner(tmp_path: Path) -> None:
-    document = boris.project_document([], {GROOM: False, TWITCH: True}, {})
-    events = [
-        [1.0, "m", GROOM, "", "", 30], [1.5, "m", TWITCH, "", "", 45], [2.0, "m", GROOM, "", "", 60],
-        [3.0, "", GROOM, "", "", 90],
-    ]  # fmt: skip
-    document["observations"]["o"] = {"type": "MEDIA", "file": {"1": ["m.mp4"]}, "time offset": 0, "events": events}
-    (tmp_path / "p.boris").write_text(json.dumps(document))
-    (found,) = boris.read_project(tmp_path / "p.boris")
-    assert [(e.behavior, e.start_s, e.end_s) for e in found.events] == [(GROOM, 1.0, 2.0), (TWITCH, 1.5, None)]
-    assert found.problems == (f"p.boris!o!event 4: {GROOM} starts and never ends",)
-
-
-def test_the_workbook_opens_with_a_row_per_label(lab: Path) -> None:
-    run("--write")
-    export_labels.main(["--dataset", "dataset", "--format", "xlsx", "--out", "out.xlsx"])
-    sheet = openpyxl.load_workbook(lab / "out.xlsx").worksheets[0]
-    assert [cell.value for cell in sheet[1]][:4] == ["video", "behavior", "start_frame", "end_frame"]
-    assert sheet.max_row == 4
-
-
-def test_the_annotations_go_out_with_the_animals_boxes(lab: Path) -> None:
-    run("--write")
-    dataset: Dataset = datasets.read(lab / "dataset")
-    entry = dataset.videos[0]
-    datasets.write_stored_boxes(dataset, entry, (FrameBox(3, (1.0, 2.0, 30.0, 40.0), 0.9, "detected"),), [0.1] * 40)
-    assert export_labels.main(["--dataset", "dataset", "--format", "supervisely", "--out", "out"]) == 0
-    document = json.loads((lab / "out" / datasets.sibling(entry.path, "ann", ".json")).read_text())
-    assert document["frames"][0]["index"] == 3
-    assert document["tags"][0]["frameRange"] == [6, 17]
+def test_a_table_that_cannot_be_read_ends_with_code_1(
+    films: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "s.xlsx").write_bytes(b"PK nothing")
+    assert run("--videos", films, "--labels", "s.xlsx", "--mapping", "mapping.toml", "--write") == 1
+    assert "s.xlsx: expected a workbook" in capsys.readouterr().err
+    assert not (here / "dataset").exists()

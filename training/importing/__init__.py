@@ -1,1 +1,4 @@
-"""From a lab's videos and tables to a labelled data set: what `training.import_videos` is made of."""
+"""What `training.import_videos` is made of, in the order in which a table becomes labels.
+
+tables, BORIS, Supervisely -> sources -> LabelRow -> match (which video) -> frames (which frames) -> store
+"""

@@ -1,202 +1,252 @@
-"""Which column of a lab's table means what: ``mapping.toml``, guessed by the program and corrected by a person."""
+"""mapping.toml: what the columns of a table mean. `--guess` writes one, a person edits it, `read_mapping` reads it.
+
+Every key is optional but those that the layout needs; a key that is not known is an error, since a misspelt one would
+be obeyed by nobody. The fields below are the keys.
+"""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mousetal.errors import SettingsError
-from mousetal.formats.sheets import Sheet
-from training.importing.times import UNITS
+from training.importing.times import DECIMALS, UNITS
 
-LAYOUTS = ("bouts", "start_stop", "columns", "binary")
-FACTS = ("subject", "group", "phase", "session")
-
-# What columns are called in the tables that we have seen, BORIS's and the reference system's among them.
-NAMES = {
-    "video": ("video", "video_file", "media file name", "media file path", "media file", "file", "filename",
-              "video name", "observation id", "id", "clip", "orig_file"),
-    "behavior": ("behavior", "behaviour", "event", "type", "label", "action", "code"),
-    "start": ("start_s", "start (s)", "start", "from", "start time", "start_time", "onset", "begin", "start_frame"),
-    "end": ("end_s", "stop (s)", "stop", "end", "to", "end time", "end_time", "offset", "stop_frame", "end_frame"),
-    "duration": ("duration_s", "duration (s)", "duration", "bout_time"),
-    "event": ("behavior type", "event", "status", "start/stop", "state"),
-    "time": ("time", "time (s)", "t", "seconds"),
-    "count": ("count", "repeats", "n"),
-    "rater": ("rater", "experimenter", "observer", "scorer", "annotator"),
-    "subject": ("subject", "subject_id", "animal", "animal id", "mouse", "mouse id"),
-    "group": ("group", "treatment", "genotype"),
-    "phase": ("phase", "day", "trial"),
-    "session": ("session", "cohort", "date"),
-}  # fmt: skip
-STARTS = ("start", "begin", "on")
-STOPS = ("stop", "end", "off")
-POINTS = ("point",)
+LAYOUTS = ("bouts", "start_stop", "column_per_behavior", "binary")
+VIDEO_FROM = ("column", "sheet", "file")
+Section = TypeVar("Section")
 
 
 @dataclass(frozen=True, slots=True)
-class TableMapping:
-    """How a table is read.
+class Columns:
+    """[columns]: names of columns as the header has them; without a header, letters ("A"). Empty: there is none.
 
-    ``layout``: "bouts" has a row per bout with its start and end (or duration); "start_stop" has two rows per bout, and
-    an ``event`` column that tells them apart; "columns" has a column per behaviour whose cells hold times or ranges of
-    them (``1:02-1:05; 2:10``); "binary" has a row per frame, and 0 or 1 in a column per behaviour.
+    ``time`` and ``event`` are for layout start_stop, ``time`` also for binary; ``duration`` may stand for ``end``;
+    ``fps`` is the rate at which frame numbers of the row count.
+    """
 
-    ``columns`` names the columns by what they mean (the keys of NAMES). ``behaviors`` translates the table's words;
-    words in ``ignore`` are passed over, those in ``scored`` mark the time that was looked at. ``videos`` translates
-    video names. ``sheet_is_video``: each sheet is named after its video. ``unit`` is one of `times.UNITS`.
-    ``end_is_inclusive`` counts the frame named as the end in (unit "frame" alone).
+    video: str = ""
+    behavior: str = ""
+    start: str = ""
+    end: str = ""
+    duration: str = ""
+    time: str = ""
+    event: str = ""
+    count: str = ""
+    rater: str = ""
+    subject: str = ""
+    group: str = ""
+    phase: str = ""
+    session: str = ""
+    fps: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRule:
+    """[video]: ``source`` tells where a label's video is named: in a column, by its sheet's name, or by its file's.
+
+    With ``fill_down`` an empty cell means the video of the row above. ``aliases`` lead from a name in the table to a
+    file of the videos folder.
+    """
+
+    source: str = "column"
+    fill_down: bool = False
+    aliases: MappingOf[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRule:
+    """[time]: how times are written.
+
+    ``unit`` is one of UNITS, ``decimal`` "." or ",". For frame numbers: ``first_frame`` is the number of the first one,
+    ``end`` says whether the end frame still belongs to the bout ("inclusive") or not ("exclusive"), ``fps`` is 0 where
+    the video's own frames are numbered, else the rate at which they were counted. ``offset_s`` is added to every time.
+    ``beyond`` says what becomes of a bout that goes on after the video's end: "clip" or "drop". A bout that begins
+    after the end is always left out.
+    """
+
+    unit: str = "seconds"
+    decimal: str = "."
+    first_frame: int = 0
+    end: str = "exclusive"
+    fps: float = 0.0
+    offset_s: float = 0.0
+    beyond: str = "clip"
+
+
+@dataclass(frozen=True, slots=True)
+class EventWords:
+    """[events]: the words for begin, end and point in the event column; upper and lower case are the same."""
+
+    start: tuple[str, ...] = ("START", "begin", "on", "1")
+    stop: tuple[str, ...] = ("STOP", "END", "off", "0")
+    point: tuple[str, ...] = ("POINT",)
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviorRule:
+    """[behaviors]: ``names`` lead from a behaviour to its spellings in the table; upper and lower case are the same.
+
+    With names given, a behaviour that is not among them is reported and left out; without, all are taken as written.
+    ``ignore`` are left out in silence; ``points`` may lack an end and are then one frame long. ``markers`` are no
+    behaviours: the first and the last one of a video bracket the part that was scored, as far as all raters agree.
+    ``looked_for``: only these were looked for (empty: all of the data set's).
+    """
+
+    names: MappingOf[str, tuple[str, ...]] = field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
+    looked_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviorColumns:
+    """[column_per_behavior.<name>]: a pair of columns, or one whose cells hold times and spans ("1:23-1:30; 2:04")."""
+
+    start: str = ""
+    end: str = ""
+    cells: str = ""
+    count: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A whole mapping.toml. ``sheets`` empty: all that are not hidden. ``header``: its rows, from 1; none: no header.
+
+    ``rater`` is who scored, where no column says it.
     """
 
     layout: str = "bouts"
-    columns: Mapping[str, str] = field(default_factory=dict)
-    unit: str = "auto"
-    hours_are_minutes: bool = False
-    end_is_inclusive: bool = False
-    sheet_is_video: bool = False
     sheets: tuple[str, ...] = ()
-    behaviors: Mapping[str, str] = field(default_factory=dict)
-    ignore: tuple[str, ...] = ()
-    scored: tuple[str, ...] = ()
-    videos: Mapping[str, str] = field(default_factory=dict)
+    header: tuple[int, ...] = (1,)
     rater: str = ""
-
-    def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            raise SettingsError(f"layout: one of {', '.join(LAYOUTS)} expected, got {self.layout!r}")
-        if self.unit not in UNITS:
-            raise SettingsError(f"unit: one of {', '.join(UNITS)} expected, got {self.unit!r}")
-        if unknown := sorted(self.columns.keys() - NAMES.keys()):
-            raise SettingsError(f"[columns]: unknown {', '.join(unknown)}; known are {', '.join(NAMES)}")
-        needed = {
-            "bouts": ("behavior", "start"), "start_stop": ("behavior", "event", "time"), "columns": (), "binary": (),
-        }[self.layout]  # fmt: skip
-        if not self.sheet_is_video:
-            needed = ("video", *needed)
-        if missing := [name for name in needed if not self.columns.get(name)]:
-            raise SettingsError(f"[columns]: layout {self.layout!r} needs {', '.join(missing)}")
-
-    @property
-    def wanted(self) -> frozenset[str]:
-        """The column names that the table must have."""
-        return frozenset(name for name in self.columns.values() if name)
+    columns: Columns = field(default_factory=Columns)
+    video: VideoRule = field(default_factory=VideoRule)
+    time: TimeRule = field(default_factory=TimeRule)
+    events: EventWords = field(default_factory=EventWords)
+    behaviors: BehaviorRule = field(default_factory=BehaviorRule)
+    column_per_behavior: MappingOf[str, BehaviorColumns] = field(default_factory=dict)
 
 
-def read(path: Path) -> TableMapping:
-    """The mapping in a TOML file; raises SettingsError for what it can't mean."""
+SECTIONS: dict[str, type[Any]] = {
+    "columns": Columns,
+    "video": VideoRule,
+    "time": TimeRule,
+    "events": EventWords,
+    "behaviors": BehaviorRule,
+}
+
+
+def read_mapping(path: Path) -> Mapping:
+    """The mapping in a TOML file; raises SettingsError naming the key that is wrong."""
     try:
-        document: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path}: a mapping in TOML expected ({error}). Make one with --guess.") from error
-    known = {one.name for one in fields(TableMapping)}
-    if unknown := sorted(document.keys() - known):
-        raise SettingsError(f"{path}: unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}
+        document = tomllib.loads(path.read_text("utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: expected a mapping in TOML ({error}). --guess writes one.") from error
     try:
-        return TableMapping(**values)
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from error
+        return mapping_of(document)
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}.") from error
 
 
-def guess(sheets: Sequence[Sheet], behaviors: Iterable[str] = ()) -> TableMapping:
-    """The most likely mapping of these tables. ``behaviors`` are the classes wanted, if known.
-
-    Raises SettingsError when there is no column that could name videos or behaviours; it lists what columns there are.
-    """
-    filled = [sheet for sheet in sheets if sheet.rows]
-    if not filled:
-        raise SettingsError("the table has no rows under a header")
-    sheet = filled[0]
-    columns = {name: found for name in NAMES if (found := _find(sheet.columns, name))}
-    words = {column: {row.text(column).lower() for row in sheet.rows} for column in sheet.columns}
-    event = next((column for column in sheet.columns if words[column] & {*STARTS} and words[column] & {*STOPS}), "")
-    if event:
-        columns["event"] = event
-        if columns.get("behavior") == event:
-            columns["behavior"] = next(
-                (c for c in sheet.columns if c != event and c.lower() in NAMES["behavior"]), columns["behavior"]
-            )
-    else:
-        columns.pop("event", None)
-    is_paired = bool(event) and "time" in columns
-    binary = [column for column in sheet.columns if words[column] and words[column] <= {"0", "1", "0.0", "1.0", ""}]
-    if is_paired:
-        layout, keep = "start_stop", {"video", "behavior", "event", "time"}
-    elif "start" in columns and "behavior" in columns:
-        layout, keep = "bouts", {"video", "behavior", "start", "end", "duration", "count"}
-    elif binary:
-        layout, keep = "binary", {"video", "time"}
-    else:
-        layout, keep = "columns", {"video"}
-    if "end" in columns:
-        keep -= {"duration"}
-    columns = {name: column for name, column in columns.items() if name in keep or name in ("rater", *FACTS)}
-    if len(set(columns.values())) < len(columns):  # one column cannot be both; what matters more keeps it
-        columns = {
-            n: c for n, c in columns.items() if n in keep or c not in {columns[k] for k in keep & columns.keys()}
-        }
-    is_frames = "frame" in columns.get("start", "").lower()
-    seen = (
-        sorted({row.text(columns["behavior"]) for one in filled for row in one.rows} - {""})
-        if "behavior" in columns
-        else []
-    )
-    wanted = {name.lower(): name for name in behaviors}
-    return TableMapping(
-        layout=layout,
-        columns=columns,
-        unit="frame" if is_frames else "auto",
-        sheet_is_video="video" not in columns,
-        behaviors={word: wanted.get(word.lower(), word) for word in seen},
-    )
+def mapping_of(document: dict[str, Any]) -> Mapping:
+    """The mapping that a parsed TOML document describes; raises ValueError."""
+    values = dict(document)
+    for name, kind in SECTIONS.items():
+        if name in values:
+            values[name] = _section(kind, values[name], name)
+    per_behavior = _table(values.get("column_per_behavior", {}), "column_per_behavior")
+    values["column_per_behavior"] = {
+        name: _section(BehaviorColumns, columns, f"column_per_behavior.{name}")
+        for name, columns in per_behavior.items()
+    }
+    header = values.get("header", 1)
+    values["header"] = tuple(header) if isinstance(header, list) else (header,) if header else ()
+    mapping = _section(Mapping, values, "")
+    _check(mapping)
+    return mapping
 
 
-def to_toml(mapping: TableMapping, sheets: Sequence[Sheet]) -> str:
-    """The mapping as a file for people, each key explained, the table's columns listed."""
-    quote = lambda value: json.dumps(value, ensure_ascii=False)  # noqa: E731  TOML's basic strings are JSON's
-    listed = "\n".join(f"#   {sheet.name or 'table'}: {', '.join(sheet.columns)}" for sheet in sheets)
-    columns = "\n".join(f"{name} = {quote(mapping.columns.get(name, ''))}" for name in NAMES)
-    behaviors = "\n".join(f"{quote(word)} = {quote(name)}" for word, name in mapping.behaviors.items())
-    return f"""\
-# Which column means what. Guessed from the table; correct it, then run the import again without --guess.
-# Columns there:
-{listed}
-
-# bouts: a row per bout. start_stop: two rows per bout, told apart by the column `event`. columns: a column per
-# behaviour with times or ranges. binary: a row per frame, 0 or 1 per behaviour.
-layout = {quote(mapping.layout)}
-# auto, seconds, minutes, milliseconds, clock (1:02.5), day_fraction (Excel's 0.5 = noon), frame (from 0)
-unit = {quote(mapping.unit)}
-# true: 1:15 typed into Excel (which takes it for 1 h 15 min) was meant as 1 min 15 s
-hours_are_minutes = {quote(mapping.hours_are_minutes)}
-# true: the frame named as the end belongs to the bout (unit "frame" alone)
-end_is_inclusive = {quote(mapping.end_is_inclusive)}
-# true: each sheet is named after its video
-sheet_is_video = {quote(mapping.sheet_is_video)}
-# sheets to read; none: all visible ones
-sheets = {quote(list(mapping.sheets))}
-# words in the behaviour column to pass over; words that mark the time that was looked at
-ignore = {quote(list(mapping.ignore))}
-scored = {quote(list(mapping.scored))}
-# who scored, where no column says so
-rater = {quote(mapping.rater)}
-
-[columns]
-{columns}
-
-# The table's word = the behaviour it means
-[behaviors]
-{behaviors}
-
-# The table's name of a video = its path below the video folder, where they differ
-[videos]
-"""
+def _check(mapping: Mapping) -> None:
+    """Raises ValueError where values make no sense, or the layout's columns are missing."""
+    time, columns = mapping.time, mapping.columns
+    for key, value, allowed in (
+        ("layout", mapping.layout, LAYOUTS),
+        ("video.source", mapping.video.source, VIDEO_FROM),
+        ("time.unit", time.unit, UNITS),
+        ("time.decimal", time.decimal, DECIMALS),
+        ("time.end", time.end, ("exclusive", "inclusive")),
+        ("time.beyond", time.beyond, ("clip", "drop")),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{key}: one of {', '.join(allowed)} expected, got {value!r}")
+    if time.end == "inclusive" and time.unit != "frame":
+        raise ValueError('time.end: "inclusive" is for frame numbers; moments in time have no length')
+    if time.offset_s and time.unit == "frame" and not (time.fps or columns.fps):
+        raise ValueError("time.offset_s: for frame numbers it needs time.fps or columns.fps")
+    if any(not isinstance(row, int) or row < 1 for row in mapping.header):
+        raise ValueError(f"header: row numbers from 1 expected, or 0 for none, got {mapping.header}")
+    needed = {
+        "bouts": ("behavior", "start"),
+        "start_stop": ("behavior", "time", "event"),
+        "column_per_behavior": (),
+        "binary": ("time",),
+    }[mapping.layout]
+    missing = [name for name in needed if not getattr(columns, name)]
+    if mapping.video.source == "column" and not columns.video:
+        missing.append("video")
+    if missing:
+        raise ValueError(f"layout {mapping.layout!r} needs columns.{', columns.'.join(missing)}")
+    if mapping.layout == "column_per_behavior" and not mapping.column_per_behavior:
+        raise ValueError("layout 'column_per_behavior' needs [column_per_behavior.<name>] with start and end, or cells")
+    for name, pair in mapping.column_per_behavior.items():
+        if bool(pair.start) == bool(pair.cells):
+            raise ValueError(f"column_per_behavior.{name}: either start (and end) or cells expected")
 
 
-def _find(columns: Sequence[str], meaning: str) -> str:
-    lower = {column.lower(): column for column in reversed(columns)}
-    return next((lower[name] for name in NAMES[meaning] if name in lower), "")
+def _section(kind: type[Section], values: Any, where: str) -> Section:
+    """A dataclass from a TOML table, every value checked against the type of the field's default."""
+    known = {one.name: one for one in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    checked = {}
+    for key, value in _table(values, where).items():
+        name = f"{where}.{key}" if where else key
+        if key not in known:
+            raise ValueError(f"{name}: no such key (known: {', '.join(known)})")
+        default = known[key].default
+        if default is dataclasses.MISSING:  # a section or a table
+            checked[key] = _names(value, name) if key in ("names", "aliases") else value
+        elif isinstance(default, tuple):
+            checked[key] = _strings(value, name) if key != "header" else value
+        elif isinstance(default, float) and isinstance(value, int | float) and not isinstance(value, bool):
+            checked[key] = float(value)
+        elif type(value) is type(default):
+            checked[key] = value
+        else:
+            raise ValueError(f"{name}: {type(default).__name__} expected, got {value!r}")
+    return kind(**checked)
+
+
+def _table(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: a table expected, got {value!r}")
+    return value
+
+
+def _strings(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"{where}: a list of texts expected, got {value!r}")
+    return tuple(value)
+
+
+def _names(value: Any, where: str) -> dict[str, Any]:
+    """Names of one thing each: ``aliases`` lead to a text, ``names`` to texts."""
+    if where.endswith("aliases"):
+        if any(not isinstance(one, str) for one in _table(value, where).values()):
+            raise ValueError(f"{where}: texts expected, got {value!r}")
+        return dict(value)
+    return {key: _strings(spellings, f"{where}.{key}") for key, spellings in _table(value, where).items()}

@@ -1,148 +1,180 @@
-"""Videos into a data set: found by content, kept as copies, hard links or references, each file once."""
+"""A plan made true: videos put into the data set, labels written, the manifest last.
+
+Importing again changes nothing but what changed: a video is known by its content, and the labels that an earlier import
+took from the same file give way to the new ones; those from other files, and those set in another tool, stay.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
-import re
+import secrets
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from mousetal import video
-from mousetal.dataset import VideoEntry
-from mousetal.errors import OutputError, SettingsError, VideoError
-from mousetal.types import VideoInfo
-from training.importing.mapping import FACTS
+from mousetal import atomic
+from mousetal import dataset as datasets
+from mousetal.dataset import Dataset, VideoEntry
+from mousetal.errors import MousetalError, OutputError
+from mousetal.intervals import merge
+from mousetal.types import FrameRange, Label
+from training.importing.plan import Plan, PlannedVideo
+from training.importing.rows import FACTS
+from training.importing.videos import content_hash, path_in_dataset
 
-KINDS = {"copy": "copied", "link": "linked", "reference": "referenced"}
-NOT_VIDEOS = (
-    ".json",
-    ".csv",
-    ".tsv",
-    ".xlsx",
-    ".xlsm",
-    ".xls",
-    ".txt",
-    ".toml",
-    ".md",
-    ".boris",
-    ".jpg",
-    ".png",
-    ".npz",
-)
+STORAGES = {"copy": "copied", "link": "linked", "reference": "referenced"}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A video in the source folder: ``name`` is its path below it, with forward slashes."""
+class Stored:
+    """What was done: videos that are new, those that were there, and those that failed with the reason."""
 
-    name: str
-    path: Path
-    info: VideoInfo
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """``videos`` by name; ``bad`` are files that should be videos and are none, with the reason; ``doubles`` repeat the
-    content of another, which they map to."""
-
-    videos: tuple[Found, ...]
-    bad: dict[str, str]
-    doubles: dict[str, str]
+    dataset: Dataset
+    new: tuple[str, ...]
+    known: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...]
 
 
-def search(folder: Path) -> Search:
-    """All videos below a folder (or the one file), known by content; of each only the first picture is decoded."""
-    if not folder.exists():
-        raise SettingsError(f"--videos: a folder of videos expected, found nothing at {folder}.")
-    paths = (
-        [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file() and _is_shown(p, folder))
-    )
-    root = folder.parent if folder.is_file() else folder
-    videos: list[Found] = []
-    bad: dict[str, str] = {}
-    doubles: dict[str, str] = {}
-    first: dict[str, str] = {}
-    for path in paths:
-        if path.suffix.lower() in NOT_VIDEOS:
-            continue
-        name = path.relative_to(root).as_posix()
-        try:
-            info = video.probe(path)
-            digest = hash_of(path)
-        except VideoError as error:
-            bad[name] = str(error)
-            continue
-        if digest in first:
-            doubles[name] = first[digest]
-            continue
-        first[digest] = name
-        videos.append(Found(name, path, info, digest))
-    return Search(tuple(videos), bad, doubles)
+def store(
+    plan: Plan, dataset: Dataset, name: str, storage: str, *, is_project: bool, tell: Callable[[str], None]
+) -> Stored:
+    """Write the plan into ``dataset`` below ``name``; ``storage`` is a key of STORAGES. Raises OutputError.
 
-
-def hash_of(path: Path) -> str:
-    """SHA-256 of a file's content; raises VideoError when it can't be read."""
+    A video that can't be put in its place is left out and reported. However it ends, the manifest names what is done.
+    """
+    dataset = replace(dataset, behaviors=tuple(dict.fromkeys([*dataset.behaviors, *plan.behaviors])))
+    known = {entry.sha256: entry for entry in dataset.videos}
+    if storage == "copy":
+        _check_space(dataset.root, [one.found.path for one in plan.videos if one.found.sha256 not in known])
+    new, there, failed = [], [], []
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise VideoError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        for planned in plan.videos:
+            tell(planned.found.name)
+            entry = known.get(planned.found.sha256)
+            try:
+                if entry is None:
+                    entry = _put(
+                        dataset, planned, path_in_dataset(name, planned.found.name, is_project=is_project), storage
+                    )
+                    new.append(entry.path)
+                else:
+                    there.append(entry.path)
+                entry = _write_labels(dataset, planned, entry)
+            except MousetalError as error:
+                failed.append((planned.found.name, str(error)))
+                continue
+            dataset = dataset.with_entry(entry)
+    finally:
+        datasets.write(dataset)
+    return Stored(dataset, tuple(new), tuple(there), tuple(failed))
 
 
-def place_of(name: str, dataset_name: str) -> str:
-    """A video's path in the data set: subfolders become nested data sets, as Supervisely has them."""
-    path = PurePosixPath(name)
-    nested = "".join(f"/datasets/{part}" for part in path.parts[:-1])
-    return f"{dataset_name}{nested}/video/{path.name}"
+def open_dataset(root: Path) -> Dataset:
+    """The data set in ``root``, an empty one where there is none yet."""
+    return datasets.read(root) if (root / datasets.MANIFEST_NAME).exists() else Dataset(root, ())
 
 
-def entry_of(found: Found, dataset_name: str, kind: str, pattern: re.Pattern[str] | None) -> VideoEntry:
-    """The manifest's entry of a video. ``pattern`` has named groups (subject, group, phase, session) for its name."""
-    match = pattern.search(found.name) if pattern else None
-    facts = {name: text for name, text in (match.groupdict() if match else {}).items() if name in FACTS and text}
+def _put(dataset: Dataset, planned: PlannedVideo, path: str, storage: str) -> VideoEntry:
+    """Put a video in its place and make its entry."""
+    found, info, target = planned.found, planned.found.info, dataset.root / path
+    if target.exists() or target.is_symlink():
+        if not target.exists() or (not target.samefile(found.path) and content_hash(target) != found.sha256):
+            raise OutputError(
+                f"{target}: another video than {found.path} is there. Import under another --name, or take it away."
+            )
+    else:
+        place_file(found.path, target, storage)
+    if found.path.parent.name == "video":
+        _copy_figures(found.path, dataset.root / datasets.sibling(path, "ann", ".json"))
     return VideoEntry(
-        path=place_of(found.name, dataset_name),
-        sha256=found.sha256,
-        num_frames=found.info.num_frames,
-        fps=found.info.fps,
-        width=found.info.width,
-        height=found.info.height,
-        duration_s=round(found.info.duration_seconds, 6),
-        storage=KINDS[kind],
-        source=str(found.path.absolute()),
-        **facts,
-    )
+        path, found.sha256, info.num_frames, info.fps, info.width, info.height, info.duration_seconds,
+        storage=STORAGES[storage], source=str(found.path.resolve()), scored=(),
+    )  # fmt: skip
 
 
-def keep(found: Found, target: Path, kind: str) -> None:
-    """Put a video where the data set wants it, whole or not at all; one that is there already stays."""
-    if target.exists() and (target.samefile(found.path) or hash_of(target) == found.sha256):
-        return
-    temporary = target.parent / f".mousetal-{os.getpid()}-{target.name}"[:200]
+def place_file(source: Path, target: Path, storage: str) -> None:
+    """Copy, hard-link or link ``source`` to ``target``, whole or not at all; raises OutputError."""
+    temporary = target.parent / f"{atomic.TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        if kind == "reference":
-            temporary.symlink_to(found.path.absolute())
-        elif kind == "link":
-            os.link(found.path, temporary)
-        else:
-            shutil.copy2(found.path, temporary)
-        temporary.replace(target)
+        try:
+            if storage == "link":
+                temporary.hardlink_to(source.resolve())
+            elif storage == "reference":
+                temporary.symlink_to(source.resolve())
+            else:
+                shutil.copyfile(source, temporary)
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        advice = " Hard links work within one disk only: use --storage copy or reference." if kind == "link" else ""
-        raise OutputError(f"{target}: cannot be written ({error.strerror or error}).{advice}") from error
+        if storage == "link":
+            raise OutputError(
+                f"{target}: no hard link to {source} possible ({error.strerror or error}). "
+                "Both must lie on one disk; else use --storage copy or reference."
+            ) from error
+        raise atomic.output_error(target, error) from error
 
 
-def probe_notes(videos: Sequence[Found]) -> list[str]:
-    """What a look at the files showed that a person should know."""
-    return [f"{one.name}: {warning}" for one in videos for warning in one.info.warnings]
+def _copy_figures(video: Path, target: Path) -> None:
+    """Take over the boxes that a Supervisely project holds beside its video."""
+    annotation = video.parent.parent / "ann" / f"{video.name}.json"
+    if target.exists() or not annotation.exists():
+        return
+    document = atomic.read_json(annotation)
+    if isinstance(document, dict) and document.get("objects"):
+        atomic.write_json(target, {**document, "tags": []})
 
 
-def _is_shown(path: Path, folder: Path) -> bool:
-    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _write_labels(dataset: Dataset, planned: PlannedVideo, entry: VideoEntry) -> VideoEntry:
+    """The entry after this import; its annotation file is written when the labels are others than before."""
+    before = datasets.read_labels(dataset, entry)
+    kept = [label for label in before if _source(label) not in planned.sources]
+    ours = {(label.behavior, label.frames, label.rater) for label in planned.labels}
+    kept = [label for label in kept if (label.behavior, label.frames, label.rater) not in ours]
+    labels = tuple(sorted([*kept, *planned.labels], key=_order))
+    if labels != before or not dataset.annotation_path(entry).exists():
+        entry = datasets.write_labels(dataset, entry, labels)
+    said = {fact: getattr(planned.facts, fact) or getattr(entry, fact) for fact in FACTS}
+    entry = replace(entry, **said)
+    if not planned.sources:
+        return entry
+    looked_for = None if planned.looked_for is None else tuple(sorted(planned.looked_for))
+    if not kept:
+        return replace(entry, scored=planned.scored, behaviors=looked_for)
+    return replace(entry, scored=_both(entry.scored, planned.scored), behaviors=_union(entry.behaviors, looked_for))
+
+
+def _order(label: Label) -> tuple[int, int, str]:
+    return label.frames.start_frame, label.frames.end_frame, label.behavior
+
+
+def _source(label: Label) -> str:
+    """The file that a label was read from, "" for one set in another tool."""
+    return label.origin.partition("!")[0]
+
+
+def _both(one: tuple[FrameRange, ...] | None, other: tuple[FrameRange, ...] | None) -> tuple[FrameRange, ...] | None:
+    return None if one is None or other is None else tuple(merge([*one, *other]))
+
+
+def _union(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if one is None or other is None else tuple(sorted({*one, *other}))
+
+
+def _check_space(root: Path, sources: list[Path]) -> None:
+    """Raises OutputError before anything is copied, where the copies would not fit."""
+    needed = sum(path.stat().st_size for path in sources)
+    existing = next(folder for folder in (root, *root.resolve().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise OutputError(
+            f"{root}: {needed / 1e9:.1f} GB of videos to copy, {free / 1e9:.1f} GB free. "
+            "Free some space, or use --storage link or reference."
+        )
