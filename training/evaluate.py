@@ -32,7 +32,7 @@ from training.evaluation.tally import TOLERANCE_S, table, tally_results
 if TYPE_CHECKING:
     from training.evaluation import analysis
 
-TUNING_SPLITS = ("validation", "train")
+TUNING_SPLIT = "validation"
 JSON_NAME, PAGE_NAME = "evaluation.json", "evaluation.html"
 
 log = logging.getLogger(__name__)
@@ -67,8 +67,11 @@ def tune_model(
     precision: str = "fp32",
 ) -> tuning.Tuning:
     """Choose temperature and bout rules on a split and write them into the model folder; gives what was chosen."""
-    if split not in TUNING_SPLITS:
-        raise SettingsError(f"--tune with --split {split}: what is chosen on these videos can't be tested on them.")
+    if split != TUNING_SPLIT:
+        raise SettingsError(
+            f"--tune chooses on the split {TUNING_SPLIT!r} alone, got --split {split}: what is chosen on test videos "
+            "can't be tested on them, and on training videos a model is surer of itself than elsewhere."
+        )
     networks = _networks(dataset, model, detector, out, device, precision)
     config = networks.classifier.config
     if modelfolder.locate(model).layout is not modelfolder.Layout.MOUSETAL:
@@ -137,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     where = (arguments.model_dir, arguments.detector_dir, arguments.out)
     if arguments.tune:
-        chosen = tune_model(dataset, arguments.split or "validation", *where, arguments.device, arguments.precision)
+        chosen = tune_model(dataset, arguments.split or TUNING_SPLIT, *where, arguments.device, arguments.precision)
         for choice in chosen.choices:
             note = choice.reason or f"merit {choice.merit_before:.3f} -> {choice.merit:.3f}"
             print(f"{choice.behavior}: {choice.rule} ({choice.num_bouts} bouts; {note})")
