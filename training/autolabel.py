@@ -38,7 +38,7 @@ LOOKS_PER_SECOND = 5.0  # frames on which the animal is looked for
 ARENA_FRAMES = 60  # of all parts of the video, from which the empty arena is made
 FOLLOW_GAP_S = 0.5  # seconds over which a track is carried on without a box
 LEAST_FIT = 0.3  # of a blob's area with the animal's
-SEEK_ABOVE = 50  # frames between two that are wanted, above which seeking is quicker than reading on
+SEEK_ABOVE = 1000  # frames between two that are wanted, above which seeking is quicker than reading on
 TILES = 12  # of a video on the contact sheet
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,8 @@ def frames_at(info: VideoInfo, numbers: Sequence[int]) -> Iterator[Frame]:
             if frame.index in wanted:
                 yield frame
             if frame.index >= numbers[-1]:
-                return
+                break
+        return
     for number in numbers:
         for frame in video.decode(info, number):
             if frame.index == number:
@@ -139,9 +140,8 @@ def _inside(box: FrameBox, info: VideoInfo) -> FrameBox:
     return FrameBox(box.frame_index, (x1, y1, x2, y2), box.score, box.source)
 
 
-def _spread(
-    boxes: Sequence[FrameBox], odd: Sequence[str], info: VideoInfo, every_s: float, most: int
-) -> tuple[int, ...]:
+def _spread(boxes: Sequence[FrameBox], odd: Sequence[str], info: VideoInfo, every_s: float, most: int,
+            ) -> tuple[int, ...]:  # fmt: skip
     kept: list[int] = []
     last = -np.inf
     for place, (box, doubt) in enumerate(zip(boxes, odd, strict=True)):
@@ -242,11 +242,8 @@ def _main(arguments: argparse.Namespace) -> int:
         raise SettingsError("--every above 0 and --most of at least 1 expected.")
     detector = mousetal.detector.load(arguments.detector, arguments.device) if arguments.detector else None
     dataset = datasets.read(arguments.dataset) if arguments.dataset else None
-    recordings = with_splits(
-        recordings_of(dataset) if dataset else recordings_in(arguments.videos),
-        arguments.validation_share,
-        arguments.seed,
-    )
+    recordings = recordings_of(dataset) if dataset else recordings_in(arguments.videos)
+    recordings = with_splits(recordings, arguments.validation_share, arguments.seed)
     found: list[tuple[Recording, Boxed]] = []
     failed: list[str] = []
     for one in recordings:
@@ -258,10 +255,9 @@ def _main(arguments: argparse.Namespace) -> int:
             continue
         found.append((one, boxed))
         odd = Counter(doubt for doubt in boxed.doubts if doubt)
-        doubts = ", ".join(f"{n} {what}" for what, n in odd.most_common()) or "none"
         print(
             f"{one.path.name}: animal on {len(boxed.boxes)} of {boxed.looked_at} frames looked at, "
-            f"kept {len(boxed.kept)} ({one.split}); in doubt: {doubts}"
+            f"kept {len(boxed.kept)} ({one.split}); in doubt: {', '.join(f'{n} {what}' for what, n in odd.most_common()) or 'none'}"
         )
         if arguments.store and dataset and one.entry:
             datasets.write_stored_boxes(dataset, one.entry, boxed.boxes, boxed.info.pts_seconds.tolist())

@@ -1,13 +1,14 @@
 """Finds an animal as what differs from the empty arena: no labels, no network, one fixed camera.
 
-The arena is what a pixel shows most of the time; the animal is darker or lighter than that, as a look decides.
-What differs is opened until tails fall off, and parted into blobs: candidates for the animal, each scored by how well
+The arena is what a pixel shows while no animal is on it; the animal is darker or lighter than that, which is decided
+by looking. What differs is opened until tails fall off, and parted into blobs: candidates for the animal, each scored by how well
 its area fits the animal's. `mousetal.track` then follows one of them from frame to frame.
 
     arena = Arena.of(small_grey_frames)
     blobs = arena.blobs(small_grey_frame)
 
-An animal that hardly moves in the whole video becomes part of the arena and is not found.
+An animal that hardly leaves its place is in every picture of the arena; it is taken out as the patch of another shade
+than its surroundings that is not quite still. Shelters, hands, second animals and moving cameras are not understood.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ SMALLEST_SHARE, LARGEST_SHARE = 2e-4, 0.25  # of the frame: areas of animals
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """One dark or light patch: its box in pixels of the small frame, its area, how well that fits an animal (0..1)."""
+    """One dark or light patch: its box in pixels of the small frame, its area, how well that fits the animal (0..1)."""
 
     box_xyxy: tuple[float, float, float, float]
     area: float
@@ -73,8 +74,8 @@ class Arena:
             # Not the median: where an animal rests, it would be the animal. A dark one leaves the lighter values alone.
             percent = 100 - ABSENT_LEAST if sign < 0 else ABSENT_LEAST
             background = np.percentile(stack, percent, axis=0).astype(np.uint8)
-            both = (background, _without_resting_animal(background, activity, sign))
-            judged += [cls._judged(stack, one, sign) for one in both]
+            repaired = _without_resting_animal(background, activity, sign)
+            judged += [cls._judged(stack, one, sign) for one in (background, repaired)]
         return max(judged, key=lambda arena: arena.contrast * arena.oneness)
 
     @classmethod

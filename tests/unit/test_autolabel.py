@@ -133,7 +133,8 @@ def test_borrowed_and_lonely_boxes_are_doubted() -> None:
     assert doubts([replace(boxes[0], source="held")], seconds) == ("not seen",)
 
 
-def test_frames_far_apart_are_sought_and_near_ones_read(film: Path) -> None:
+def test_frames_far_apart_are_sought_and_near_ones_read(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autolabel, "SEEK_ABOVE", 50)
     info = video.probe(film)
     for numbers in ([0, 1, 5], [3, 80, 149], [7], []):
         assert [frame.index for frame in frames_at(info, numbers)] == numbers
@@ -226,7 +227,10 @@ def test_boxes_on_a_real_video_agree_with_those_that_were_looked_at(shared: Path
     folder = shared / "data" / "real" / "permissive" / "openfield_m3v1"
     truth = {image.frame_index: image.boxes_xyxy[0] for image in coco.read([folder]).images}
     info = video.probe(folder / "m3v1mp4.mp4")
-    every = autolabel.by_silhouette(info, sorted(number for number in truth if number is not None)[::2])
-    overlaps = [iou(one.boxes_xyxy[0], truth[one.frame_index]) if len(one) else 0.0 for one in every]
+    numbers = sorted(number for number in truth if number is not None)[::2]
+    overlaps = [
+        iou(found.boxes_xyxy[0], truth[found.frame_index]) if len(found) else 0.0
+        for found in autolabel.by_silhouette(info, numbers)
+    ]
     assert np.mean(overlaps) > 0.7
     assert np.mean(np.array(overlaps) >= 0.5) > 0.95

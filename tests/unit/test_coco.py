@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mousetal.errors import RecordError
@@ -121,6 +121,7 @@ def test_no_picture_left_is_an_error_with_the_report(folder: Path) -> None:
         coco.read([folder])
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=30), st.floats(0.01, 0.99), st.integers(0, 5))
 def test_a_group_is_on_one_side_of_the_split_and_both_have_some(groups: list[str], share: float, seed: int) -> None:
     images = tuple(coco.BoxedImage(Path(str(i)), None, (), (), group) for i, group in enumerate(groups))
@@ -217,6 +218,7 @@ def bright(picture: Picture) -> list[int]:
     return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 
+@settings(deadline=None, max_examples=40)  # pictures take a while on a busy machine
 @given(st.integers(0, 10_000))
 def test_boxes_stay_on_the_animal(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -230,6 +232,7 @@ def test_boxes_stay_on_the_animal(seed: int) -> None:
         np.testing.assert_allclose(changed.boxes_xyxy[0], bright(changed), atol=1e-4)
 
 
+@settings(deadline=None, max_examples=40)  # pictures take a while on a busy machine
 @given(st.integers(0, 10_000))
 def test_every_augmentation_leaves_boxes_inside_and_is_the_same_for_the_same_numbers(seed: int) -> None:
     how = Augmentation(grey=0.5, invert=0.5)
