@@ -255,9 +255,10 @@ def _main(arguments: argparse.Namespace) -> int:
             continue
         found.append((one, boxed))
         odd = Counter(doubt for doubt in boxed.doubts if doubt)
+        doubts = ", ".join(f"{n} {what}" for what, n in odd.most_common()) or "none"
         print(
             f"{one.path.name}: animal on {len(boxed.boxes)} of {boxed.looked_at} frames looked at, "
-            f"kept {len(boxed.kept)} ({one.split}); in doubt: {', '.join(f'{n} {what}' for what, n in odd.most_common()) or 'none'}"
+            f"kept {len(boxed.kept)} ({one.split}); in doubt: {doubts}"
         )
         if arguments.store and dataset and one.entry:
             datasets.write_stored_boxes(dataset, one.entry, boxed.boxes, boxed.info.pts_seconds.tolist())

@@ -1,8 +1,8 @@
 """Finds an animal as what differs from the empty arena: no labels, no network, one fixed camera.
 
 The arena is what a pixel shows while no animal is on it; the animal is darker or lighter than that, which is decided
-by looking. What differs is opened until tails fall off, and parted into blobs: candidates for the animal, each scored by how well
-its area fits the animal's. `mousetal.track` then follows one of them from frame to frame.
+by looking. What differs is opened until tails fall off, and parted into blobs: candidates for the animal, each scored
+by how well its area fits the animal's. `mousetal.track` then follows one of them from frame to frame.
 
     arena = Arena.of(small_grey_frames)
     blobs = arena.blobs(small_grey_frame)
