@@ -60,6 +60,10 @@ def test_the_grid_never_drops_the_shorter_bouts_that_people_saw() -> None:
     assert max(rule.min_duration_s for rule in grid) < 2.0
     assert max(rule.bridge_gap_s for rule in grid) <= tuning.MOST_BRIDGED_S
     assert all(rule.low_threshold <= rule.threshold for rule in grid)
+    twitches = of_result(
+        video_result(seconds=60), [Label(TWITCH, FrameRange(s, s + 6)) for s in (0, 300, 900)], (TWITCH,)
+    )
+    assert max(rule.bridge_gap_s for rule in tuning.candidates([twitches], TWITCH)) <= 0.2  # no longer than a twitch
 
 
 def test_tuning_changes_rules_and_temperature_and_nothing_else() -> None:

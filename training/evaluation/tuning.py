@@ -112,9 +112,8 @@ def candidates(comparisons: Iterable[Comparison], behavior: str) -> list[BoutRul
         durations += [end - start for start, end in spans]
         gaps += [b[0] - a[1] for a, b in pairwise(spans)]
     shortest = float(np.quantile(durations, SHORTEST)) if durations else 0.0
-    # A gap longer than the usual bout is no gap in a bout, though in few videos nothing may tell against bridging it.
-    most = min(MOST_BRIDGED_S, float(np.median(durations))) if durations else 0.0
-    nearest = min(float(np.quantile(gaps, SHORTEST)), most) if gaps else 0.0
+    usual = float(np.median(durations)) if durations else 0.0  # a gap longer than a bout is no gap within one
+    nearest = min(float(np.quantile(gaps, SHORTEST)), usual, MOST_BRIDGED_S) if gaps else 0.0
     minima, bridges = (sorted({round(share * short, 2) for share in SHORT_SHARES}) for short in (shortest, nearest))
     return [
         BoutRule(threshold, round(threshold * share, 3), minimum_s, bridge_s)
