@@ -214,6 +214,16 @@ def write_coco(out: Path, found: Sequence[tuple[Recording, Boxed]], made_by: str
     coco.write(out, images, boxes, (datasets.ANIMAL,), {"description": description})
 
 
+def told_of(one: Recording, boxed: Boxed) -> str:
+    """A line for the user: how much of a video is labelled, and what was in doubt."""
+    odd = Counter(doubt for doubt in boxed.doubts if doubt)
+    return (
+        f"{one.path.name}: animal on {len(boxed.boxes)} of {boxed.looked_at} frames looked at, "
+        f"kept {len(boxed.kept)} ({one.split}); "
+        f"in doubt: {', '.join(f'{count} {what}' for what, count in odd.most_common()) or 'none'}"
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
@@ -254,12 +264,7 @@ def _main(arguments: argparse.Namespace) -> int:
             print(f"skipped: {error}")
             continue
         found.append((one, boxed))
-        odd = Counter(doubt for doubt in boxed.doubts if doubt)
-        doubts = ", ".join(f"{n} {what}" for what, n in odd.most_common()) or "none"
-        print(
-            f"{one.path.name}: animal on {len(boxed.boxes)} of {boxed.looked_at} frames looked at, "
-            f"kept {len(boxed.kept)} ({one.split}); in doubt: {doubts}"
-        )
+        print(told_of(one, boxed))
         if arguments.store and dataset and one.entry:
             datasets.write_stored_boxes(dataset, one.entry, boxed.boxes, boxed.info.pts_seconds.tolist())
     if not found:

@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mousetal import dataset as datasets
 from mousetal import video
@@ -30,10 +31,12 @@ from training.synthetic import TRUTH_SUFFIX, Film, write_video
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    before = cv2.getNumThreads()
+    before = cv2.getNumThreads(), torch.get_num_threads()
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)
     yield
-    cv2.setNumThreads(before)
+    cv2.setNumThreads(before[0])
+    torch.set_num_threads(before[1])
 
 
 @pytest.fixture(scope="module")
