@@ -89,6 +89,8 @@ class _Call(Generic[Message, Answer]):
                 future = self._ask(request)
                 self._asked.append(future)
                 self._turns.put(future)
+                if self._is_over:  # since the last look, by a thread that could not know of this one
+                    future.cancel()
         except grpc.RpcError:  # the caller cancelled, went away or ran out of time: nobody is left to tell
             self.close()
         except Exception as error:  # noqa: BLE001  the handler tells the caller, after the answers before it

@@ -64,16 +64,18 @@ def toy_service(folder: Path, *flags: str):  # type: ignore[no-untyped-def]
 def test_sigterm_answers_what_is_in_flight_and_exits_with_0(
     process: subprocess.Popen[bytes], address: str, hold: Hold, tmp_path: Path
 ) -> None:
-    more = threading.Event()
+    answered, more = threading.Event(), threading.Event()
 
     def batches() -> Iterator[DetectorBatch]:
         yield frames(1)
+        answered.wait(TIMEOUT_S)  # or the model might take both at once, and hold both
         yield frames(2, pixel=HELD)
         more.wait(TIMEOUT_S)
 
     with DetectorClient(address, timeout_s=TIMEOUT_S) as client:
         running = client.detect(batches())
         assert next(running)[0].frame_index == 1
+        answered.set()
         hold.wait_for_arrival()
         process.send_signal(signal.SIGTERM)
         hold.let_go()
@@ -88,9 +90,17 @@ def test_sigterm_answers_what_is_in_flight_and_exits_with_0(
 def test_a_service_killed_half_way_is_unavailable_and_can_be_used_again_once_it_is_back(
     process: subprocess.Popen[bytes], address: str, hold: Hold, tmp_path: Path
 ) -> None:
+    answered = threading.Event()
+
+    def batches() -> Iterator[DetectorBatch]:
+        yield frames(1)
+        answered.wait(TIMEOUT_S)  # or the model might take both at once, and hold both
+        yield frames(2, pixel=HELD)
+
     with DetectorClient(address, timeout_s=TIMEOUT_S) as client:
-        running = client.detect([frames(1), frames(2, pixel=HELD)])
+        running = client.detect(batches())
         assert next(running)[0].frame_index == 1
+        answered.set()
         hold.wait_for_arrival()
         process.kill()
         with pytest.raises(ServiceUnavailable, match="cannot be reached or went away"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -83,10 +83,18 @@ def test_a_cancelled_call_withdraws_what_the_model_has_not_begun(model: ToyDetec
     servicer = WatchedServicer()
     with Server(servicer, "127.0.0.1:0") as server, DetectorClient(server.address, timeout_s=TIMEOUT_S) as client:
         server.open(model)
+        model.gate.forget_arrivals()
         model.gate.close()
-        running = wire_call(client, [frames(1), frames(2)])
+
+        def batches() -> Iterator[DetectorBatch]:
+            yield frames(1)
+            model.gate.wait_for_arrival()  # or the model might take both at once
+            yield frames(2)
+
+        running = wire_call(client, batches())
         servicer.wait_for_reads(2)
         running.cancel()
+        servicer.wait_for_the_end()
         join_threads("call-reader")
         model.gate.open()
         assert len(list(client.detect([frames(3)]))) == 1
@@ -187,25 +195,36 @@ def test_calls_over_the_limit_are_refused(model: ToyDetector, address: str, monk
 
 
 class WatchedServicer(DetectorServicer):
-    """Tells when it has read a request."""
+    """Tells when it has read a request, and when its first call is over and all that follows from that is done."""
 
     def __init__(self) -> None:
         super().__init__()
         self._reads = threading.Semaphore(0)
+        self._is_over = threading.Event()
+        self._context: grpc.ServicerContext | None = None
+
+    def Detect(self, request_iterator: Iterator[pb2.DetectRequest], context: grpc.ServicerContext):  # type: ignore[no-untyped-def]  # noqa: N802
+        self._context = self._context or context
+        return super().Detect(request_iterator, context)
 
     def _read(self, message: pb2.DetectRequest):  # type: ignore[no-untyped-def]
         request = super()._read(message)
+        if not self._reads._value and self._context is not None:  # gRPC calls back in the order of asking
+            self._context.add_callback(self._is_over.set)
         self._reads.release()
         return request
+
+    def wait_for_the_end(self) -> None:
+        assert self._is_over.wait(TIMEOUT_S)
 
     def wait_for_reads(self, count: int) -> None:
         for _ in range(count):
             assert self._reads.acquire(timeout=TIMEOUT_S)
 
 
-def wire_call(client: DetectorClient, batches: list[DetectorBatch]):  # type: ignore[no-untyped-def]
+def wire_call(client: DetectorClient, batches: Iterable[DetectorBatch]):  # type: ignore[no-untyped-def]
     """A call that has begun, as gRPC's own object."""
-    return client._stub.Detect(iter([wire.detect_request(batch) for batch in batches]))
+    return client._stub.Detect(wire.detect_request(batch) for batch in batches)
 
 
 def join_threads(name: str) -> None:
