@@ -95,7 +95,7 @@ class Torch:
         return self._execution.autocast()
 
     def backward(self, loss: Tensor) -> None:
-        self.scaler.scale(loss / self._accumulation).backward()
+        torch.autograd.backward(self.scaler.scale(loss / self._accumulation))
 
     def step(self) -> float | None:
         """Moves the weights after the last micro-step, and gives the gradient's length before clipping."""
@@ -113,7 +113,7 @@ class Torch:
         yield from self.module.named_parameters()
 
     def save(self, folder: Path) -> None:
-        parts = {"module": self.module, "optimiser": self.optimiser, "scaler": self.scaler}
+        parts: dict[str, Any] = {"module": self.module, "optimiser": self.optimiser, "scaler": self.scaler}
         with (folder / STATE_NAME).open("wb") as file:
             torch.save({name: part.state_dict() for name, part in parts.items()}, file)
             file.flush()
@@ -133,9 +133,9 @@ class DeepSpeed:
         deepspeed = import_deepspeed()
         optimiser: torch.optim.Optimizer
         if knobs.offload:
-            from deepspeed.ops.adam import DeepSpeedCPUAdam
-
-            optimiser = DeepSpeedCPUAdam(groups, lr=0.0, betas=knobs.betas, eps=knobs.eps, adamw_mode=True)
+            optimiser = deepspeed.ops.adam.DeepSpeedCPUAdam(
+                groups, lr=0.0, betas=knobs.betas, eps=knobs.eps, adamw_mode=True
+            )
         else:
             optimiser = adamw(groups, (knobs.betas[0], knobs.betas[1]), knobs.eps)
         self.engine, *_ = deepspeed.initialize(
@@ -200,7 +200,7 @@ def deepspeed_config(knobs: Knobs, world_size: int) -> dict[str, Any]:
 def import_deepspeed() -> Any:
     """The library, which only several GPUs need. Raises SettingsError when it is not installed."""
     try:
-        import deepspeed
+        import deepspeed  # type: ignore[import-untyped]
     except ImportError as error:
         raise SettingsError("engine: DeepSpeed is not installed here. Set engine = torch.") from error
     return deepspeed

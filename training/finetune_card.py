@@ -19,8 +19,8 @@ def card(name: str, spec: ClassifierSpec, clips: int, step: int, metrics: Mappin
 A video transformer that tells these behaviours apart in clips of one animal, in this order of classes:
 {", ".join(spec.classes)}.
 
-- Input: {spec.num_frames} frames, every {spec.sampling_rate}. at {spec.trained_fps or 0:g} frames per second, the square
-  around the animal at {spec.input_size} x {spec.input_size} pixels.
+- Input: {spec.num_frames} frames, one of every {spec.sampling_rate} at {spec.trained_fps or 0:g} frames per second,
+  of the square around the animal at {spec.input_size} x {spec.input_size} pixels.
 - Trained by `python -m training.finetune_mvd` on {clips} clips; weights after step {step}. All settings are in
   `config.json` under `provenance`.
 - The bout rules in `config.json` are defaults until `training.evaluate` has tuned them on validation videos.

@@ -28,7 +28,7 @@ TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no":
 
 def knob(default: T, text: str) -> T:
     """A field with its default and what it means, unit and reason included."""
-    return cast(T, field(default=default, metadata={"help": text}))
+    return field(default=default, metadata={"help": text})
 
 
 def add_flags(parser: argparse.ArgumentParser, kind: type[Any]) -> None:

@@ -28,6 +28,10 @@ class Learner(nn.Module):
         self.network = network
         self.moments = Moments(network) if has_moments else None
 
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits (B, classes), and those of every moment (B, T / tubelet, classes) or None."""
         logits = self.network(clips)
@@ -55,8 +59,9 @@ class Lesson:
 
 
 def prepare(batch: Batch, knobs: Knobs, num_classes: int, seed: tuple[int, ...], device: torch.device) -> Lesson:
-    """A batch on the device: normalised, erased and mixed, by a seed of its own."""
-    rng = np.random.default_rng(seed)
+    """A batch on the device: normalised, erased and mixed, by a seed of its own, which dropout gets too."""
+    rng = np.random.default_rng((*seed, 3))
+    torch.manual_seed(int(rng.integers(2**62)))  # of drop path and dropout
     clips = normalised(batch.pixels.to(device, non_blocking=True))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     clips = erase(clips, batch.rectangles, generator)

@@ -45,8 +45,10 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same in memory that a GPU reads without the CPU's help; called by torch's loader."""
-        tensors = (t.pin_memory() for t in (self.pixels, self.labels, self.frame_labels, self.rectangles))
-        return Batch(*tensors, self.skipped, self.error)
+        pixels, labels, frame_labels, rectangles = (
+            tensor.pin_memory() for tensor in (self.pixels, self.labels, self.frame_labels, self.rectangles)
+        )
+        return Batch(pixels, labels, frame_labels, rectangles, self.skipped, self.error)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mousetal.mvd.vit import VitConfig
 from training.finetune_knobs import Knobs
+from training.learner import Learner
 
 GIB = 1 << 30
 
@@ -45,8 +45,9 @@ class Estimate:
         return f"about {self.total / GIB:.2f} GiB per process ({parts})"
 
 
-def estimate(config: VitConfig, parameters: int, knobs: Knobs, world_size: int, is_deepspeed: bool) -> Estimate:
+def estimate(learner: Learner, knobs: Knobs, world_size: int, is_deepspeed: bool) -> Estimate:
     """What a step needs; see the module's text for the formula."""
+    config, parameters = learner.network.config, learner.num_parameters
     width = 4 if knobs.precision == "fp32" else 2
     stored = width if is_deepspeed else 4
     zero = knobs.zero if is_deepspeed else 0

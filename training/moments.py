@@ -38,7 +38,7 @@ def start_weights(network: VisionTransformer, pixels: Tensor) -> None:
         filters = gain * components[:, -count:] / (spread[-count:] + 3e-3).sqrt()
         filters = filters.T.reshape(count, 3, 1, side, side)
         weight[rows] = torch.cat([filters * signs[0], filters * signs[1]], dim=2)
-    network.patch_embed.proj.bias.zero_()
+    nn.init.zeros_(network.patch_embed.proj.bias)  # type: ignore[arg-type]  # typed as optional
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
@@ -71,7 +71,9 @@ class Moments(nn.Module):
     def logits(self) -> Tensor:
         """Class scores of every moment of the clips that last went through the network, (B, T / tubelet, classes)."""
         patches = self.tokens[:, -self.num_patches :]  # without a class token
-        scores: Tensor = self.linear(self.norm(patches.unflatten(1, (self.num_tubelets, -1)).mean(dim=2)))
+        scores: Tensor = self.linear(
+            self.norm(patches.reshape(len(patches), self.num_tubelets, -1, patches.shape[2]).mean(dim=2))
+        )
         return scores
 
 
@@ -80,6 +82,6 @@ def moment_loss(logits: Tensor, frame_labels: Tensor) -> Tensor:
 
     A tubelet that holds two classes belongs to the one with the higher number, so never to the background.
     """
-    labels = frame_labels.unflatten(1, (logits.shape[1], -1)).amax(dim=2).flatten()
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), labels, ignore_index=UNKNOWN, reduction="sum")
-    return losses / (labels != UNKNOWN).sum().clamp(min=1)
+    labels = frame_labels.reshape(len(logits), logits.shape[1], -1).amax(dim=2).flatten()
+    loss = F.cross_entropy(logits.flatten(0, 1).float(), labels, ignore_index=UNKNOWN, reduction="sum")
+    return loss / (labels != UNKNOWN).sum().clamp(min=1)

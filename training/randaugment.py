@@ -200,7 +200,8 @@ def _stretching(channel: UInt8Array) -> np.ndarray:
     if high <= low:
         return LEVELS.astype(np.uint8)
     scale = 255.0 / (high - low)
-    return np.trunc(LEVELS * scale - low * scale).clip(0, 255).astype(np.uint8)
+    stretched: UInt8Array = np.trunc(LEVELS * scale - low * scale).clip(0, 255).astype(np.uint8)
+    return stretched
 
 
 def _equalizing(channel: UInt8Array) -> np.ndarray:
@@ -209,4 +210,5 @@ def _equalizing(channel: UInt8Array) -> np.ndarray:
     if np.count_nonzero(counts) <= 1 or step == 0:
         return LEVELS.astype(np.uint8)
     before = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return ((step // 2 + before) // step).clip(0, 255).astype(np.uint8)
+    level: UInt8Array = ((step // 2 + before) // step).clip(0, 255).astype(np.uint8)
+    return level

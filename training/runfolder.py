@@ -113,6 +113,11 @@ class RunFolder:
                 shutil.rmtree(old, ignore_errors=True)
 
 
+def step_of(state: Path | None) -> int:
+    """How many steps the state in this folder is after; 0 for none."""
+    return int(state.name.removeprefix("step-")) if state is not None else 0
+
+
 def environment(device: torch.device, world_size: int) -> dict[str, Any]:
     """Versions and place, for the record."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()

@@ -16,6 +16,7 @@ import numpy as np
 from mousetal.errors import RecordError
 from mousetal.types import ClassifierSpec, Float64Array
 from training.clips import UNSCORED, Clip
+from training.views import known_boxes
 from training.windowlabels import offsets, start_labels
 
 SAMPLING = ("equal", "sqrt", "natural")
@@ -80,7 +81,7 @@ class Sampler:
         """The label of the window at each start of a clip, UNSCORED also where no box is known in the window."""
         steps = offsets(self.spec, clip.fps)
         labels = start_labels(clip.frame_labels, steps, is_short)
-        known = np.isfinite(clip.boxes_xyxy).all(axis=1)
+        known = known_boxes(clip.boxes_xyxy)
         frames = np.minimum(np.arange(len(labels))[:, None] + steps, len(clip) - 1)
         labels[~known[frames].any(axis=1)] = UNSCORED
         return labels

@@ -83,5 +83,5 @@ def _writer(folder: Path, first: int) -> Any:
     with contextlib.suppress(ImportError):
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(str(folder), purge_step=first + 1 if first else None)  # type: ignore[no-untyped-call]
+        return SummaryWriter(str(folder), purge_step=first + 1 if first else None)
     return None

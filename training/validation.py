@@ -24,7 +24,7 @@ from mousetal.windows import WindowPlan
 from training.clips import UNSCORED, Clip, read_frames
 from training.loader import ordered
 from training.pixels import normalised
-from training.views import cut
+from training.views import cut, known_boxes
 from training.windowlabels import window_label
 
 
@@ -95,7 +95,7 @@ class Windows(Dataset[ClipWindows]):
         clip, size = self.clips[i], self.spec.input_size
         plan = WindowPlan.for_video(self.spec, clip.fps, reference_compat=False)
         windows = plan.windows(len(clip))
-        known = np.isfinite(clip.boxes_xyxy).all(axis=1)
+        known = known_boxes(clip.boxes_xyxy)
         windows = [one for one in windows if known[list(one.frame_indices)].any()]
         needed = sorted({index for one in windows for index in one.frame_indices})
         try:
@@ -129,7 +129,7 @@ def validate(
             skipped.append((str(clip.path), found.error))
             continue
         logits = torch.zeros(0, len(spec.classes))
-        for part in torch.from_numpy(found.pixels).split(batch):
+        for part in torch.split(torch.from_numpy(found.pixels), batch):
             with torch.autocast(device.type, dtype=precision, enabled=precision is not None):
                 logits = torch.cat([logits, network(normalised(part.to(device))).float().cpu()])
         losses += _losses(logits, found.labels)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mousetal.geometry import crop_clip, square, union
+from mousetal.intervals import BoolArray
 from mousetal.types import BoxInt, Float32Array, UInt8Array
 from training import randaugment
 from training.randaugment import Policy
@@ -135,5 +136,10 @@ def erase(clips: Tensor, rectangles: Tensor, generator: torch.Generator) -> Tens
     return clips
 
 
+def known_boxes(boxes_xyxy: Float32Array) -> BoolArray:
+    """Which frames' boxes are known, bool (n,), of boxes (n, 4)."""
+    return np.asarray(np.isfinite(boxes_xyxy).all(axis=1))
+
+
 def _known(boxes_xyxy: Float32Array) -> Float32Array:
-    return boxes_xyxy[np.isfinite(boxes_xyxy).all(axis=1)]
+    return boxes_xyxy[known_boxes(boxes_xyxy)]
