@@ -6,6 +6,7 @@ class; the batch carries what was skipped and why.
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -132,9 +133,12 @@ def ordered(dataset: Dataset[T], numbers: range, workers: int, pinned: bool) -> 
 
 
 def _by_processes(dataset: Dataset[T], numbers: range, workers: int, pinned: bool) -> Generator[T, None, None]:
+    # Not plain fork: OpenCV's threads do not survive it, and the child waits for them for ever.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     yield from DataLoader(
         dataset, batch_size=None, sampler=numbers, num_workers=workers, pin_memory=pinned, prefetch_factor=AHEAD,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_one_thread, multiprocessing_context=context,
     )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def load_start(
     ``reset_head`` the network keeps its fresh head.
     """
     state, own_classes = _read(path)
-    state, ignored = remap(state)
+    state, ignored = remap(state, network.config.use_cls_token)
     is_pretrained = not any(name in state for name in HEAD)
     fresh: tuple[str, ...] = ()
     if is_pretrained:
@@ -79,8 +79,11 @@ def load_start(
     return Start(len(state), fresh, ignored)
 
 
-def remap(state: State) -> tuple[State, tuple[str, ...]]:
-    """The weights under a classifier's names, and the names that were left out because only pre-training needs them."""
+def remap(state: State, use_cls_token: bool = False) -> tuple[State, tuple[str, ...]]:
+    """The weights under a classifier's names, and the names that were left out because only pre-training needs them.
+
+    Pre-trained students carry a class token that a classifier without one has no use for.
+    """
     renamed = {_without_prefix(name): tensor for name, tensor in state.items()}
     is_classifier = any(name in renamed for name in HEAD)
     # A classifier may have a norm of its own; and no decoder, so that one would be worth a refusal.
@@ -89,6 +92,8 @@ def remap(state: State) -> tuple[State, tuple[str, ...]]:
         for name in renamed
         if (name.startswith("pos_embed") if is_classifier else PRETRAINING_ONLY.fullmatch(name))
     }
+    if not is_classifier and not use_cls_token:
+        left_out |= renamed.keys() & {"cls_token"}
     return {name: renamed[name] for name in renamed if name not in left_out}, tuple(sorted(left_out))
 
 

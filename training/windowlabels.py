@@ -69,7 +69,8 @@ def short_classes(clips: Iterable[Clip], spec: ClassifierSpec) -> tuple[bool, ..
     shares: list[list[float]] = [[] for _ in spec.classes]
     cut_off: list[list[float]] = [[] for _ in spec.classes]
     for clip in clips:
-        span = int(offsets(spec, clip.fps)[-1]) + 1
+        plan = WindowPlan.for_video(spec, clip.fps, reference_compat=False)
+        span = float(plan.num_frames * plan.step)
         for label in np.unique(clip.frame_labels).tolist():
             if label in (UNSCORED, spec.background):
                 continue
