@@ -47,8 +47,9 @@ class Engine(Protocol):
 
     module: nn.Module
     dtype: torch.dtype
-    groups: list[Group]
 
+    @property
+    def groups(self) -> list[Group]: ...
     def computing(self) -> contextlib.AbstractContextManager[object]: ...
     def backward(self, loss: Tensor) -> None: ...
     def step(self) -> float | None: ...
@@ -85,11 +86,14 @@ class Torch:
     def __init__(self, learner: nn.Module, groups: list[Group], knobs: Knobs, place: Place) -> None:
         self.module = learner.to(place.device)
         self.optimiser = adamw(groups, (knobs.betas[0], knobs.betas[1]), knobs.eps)
-        self.groups = self.optimiser.param_groups
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=knobs.precision == "fp16")
         self.dtype = torch.float32
         self._execution = Execution(place.device, knobs.precision)
         self._accumulation, self._clip_norm, self._micro_steps = knobs.accumulation, knobs.clip_norm, 0
+
+    @property
+    def groups(self) -> list[Group]:
+        return self.optimiser.param_groups  # loading a state makes new ones
 
     def computing(self) -> contextlib.AbstractContextManager[object]:
         return self._execution.autocast()
@@ -142,9 +146,13 @@ class DeepSpeed:
             model=learner.to(place.device), optimizer=optimiser, config=deepspeed_config(knobs, place.world_size)
         )
         self.module: nn.Module = self.engine
-        self.groups: list[Group] = self.engine.optimizer.param_groups
         self.dtype = AUTOCAST_TYPES[knobs.precision] or torch.float32
         self._zero3 = knobs.zero == 3
+
+    @property
+    def groups(self) -> list[Group]:
+        groups: list[Group] = self.engine.optimizer.param_groups
+        return groups
 
     def computing(self) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext()
