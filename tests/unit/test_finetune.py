@@ -305,7 +305,13 @@ def test_running_out_of_memory_says_what_to_lower(
     monkeypatch.setattr(finetune_mvd, "prepare", full)
     assert finetune_mvd.main(arguments(clips, tmp_path, TOY)) == 2
     said = capsys.readouterr().err
-    for part in ("out of memory", "batch = 2 with accumulation = 2", "checkpointing = true", "zero = 2", "GiB"):
+    for part in (
+        "out of memory",
+        "batch = 2 with accumulation = 2",
+        "checkpointing = true",
+        "zero = 2",
+        "MiB per process",
+    ):
         assert part in said
     assert "Traceback" not in said
 
