@@ -17,6 +17,7 @@ same paths on all of them, --out on a disk that they share, and ssh goes between
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import traceback
@@ -188,7 +189,12 @@ def finetune(knobs: Knobs, clips: Path, out: Path) -> Memo:
     """Train as the settings say and leave the run in ``out``. Raises MousetalError for what can be expected to fail."""
     place = place_of(knobs)
     start_processes(place)
-    return train(knobs, load_data(knobs, clips, lambda text: print(text, file=sys.stderr)), out, place)
+
+    def say(text: str) -> None:
+        if place.is_first:
+            print(text, file=sys.stderr)
+
+    return train(knobs, load_data(knobs, clips, say), out, place)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -216,6 +222,8 @@ def main(argv: list[str] | None = None) -> int:
     except Exception:  # noqa: BLE001  the last resort: say that it is our fault
         traceback.print_exc()
         return 3
+    if os.environ.get("RANK", "0") != "0":
+        return 0  # another process says the same
     if memo.skipped:
         print(f"{len(memo.skipped)} clips could not be read and were skipped {memo.skipped.total()} times:",
               *sorted(memo.skipped), sep="\n  ", file=sys.stderr)  # fmt: skip

@@ -41,8 +41,12 @@ class Estimate:
         return self.weights + self.gradients + self.optimiser + self.average + self.activations
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{name} {getattr(self, name) / GIB:.2f}" for name in self.__dataclass_fields__)
-        return f"about {self.total / GIB:.2f} GiB per process ({parts})"
+        parts = ", ".join(f"{name} {_shown(getattr(self, name))}" for name in self.__dataclass_fields__)
+        return f"about {_shown(self.total)} per process ({parts})"
+
+
+def _shown(count: int) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / (1 << 20):.0f} MiB"
 
 
 def estimate(learner: Learner, knobs: Knobs, world_size: int, is_deepspeed: bool) -> Estimate:

@@ -256,13 +256,13 @@ def test_a_file_size_limit_while_torch_writes_is_told_as_such(clips: Path, tmp_p
     """A real limit of the system, met in the middle of torch's own writing."""
     code = (
         "import resource, sys, torch; torch.set_num_threads(1)\n"
-        "from tests.unit.test_finetune import TOY, arguments; from training import finetune_mvd, runfolder\n"
+        "from tests.unit.test_finetune import TOY, arguments; from training import finetune_mvd, runstates\n"
         "from pathlib import Path; from dataclasses import replace\n"
-        "write = runfolder.RunFolder.writing\n"
+        "write = runstates.RunFolder.writing\n"
         "def writing(self, step):\n"
         "    step == 4 and resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "    return write(self, step)\n"
-        "runfolder.RunFolder.writing = writing\n"
+        "runstates.RunFolder.writing = writing\n"
         "knobs = replace(TOY, validate_every=100)\n"
         "sys.exit(finetune_mvd.main(arguments(Path(sys.argv[1]), Path(sys.argv[2]), knobs)))\n"
     )
@@ -305,7 +305,13 @@ def test_running_out_of_memory_says_what_to_lower(
     monkeypatch.setattr(finetune_mvd, "prepare", full)
     assert finetune_mvd.main(arguments(clips, tmp_path, TOY)) == 2
     said = capsys.readouterr().err
-    for part in ("out of memory", "batch = 2 with accumulation = 2", "checkpointing = true", "zero = 2", "GiB"):
+    for part in (
+        "out of memory",
+        "batch = 2 with accumulation = 2",
+        "checkpointing = true",
+        "zero = 2",
+        "MiB per process",
+    ):
         assert part in said
     assert "Traceback" not in said
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.classifiers import tiny_network
-from training.average import Average
 from training.losses import class_weights, soft_cross_entropy, soft_targets
 from training.moments import moment_loss
 from training.optim import adamw, cosine_schedule, parameter_groups, set_rates
+from training.weightaverage import Average
 
 
 @given(st.integers(1, 200), st.integers(0, 200))
