@@ -187,7 +187,7 @@ def train(knobs: Knobs, data: Source, out: Path, validation: Source | None = Non
                 states = {name: part.state_dict() for name, part in resumable.items()}
                 runfolder.save_state(out, {"step": done, "best_ap": best_ap, **states})
             team.wait()
-    if team.is_first and validation is None:
+    if team.is_first and best_ap < 0:  # nothing to validate on, or no box there: the last is as good as any
         detectorcard.write(
             out / runfolder.BEST_NAME, average.module, sizes, knobs, classes, detectorcard.FALLBACK_THRESHOLD, {}
         )
@@ -240,8 +240,13 @@ def _main(arguments: argparse.Namespace) -> int:
     if arguments.check:
         return exitcodes.OK
     team = join(arguments.device)
+    if not team.is_first:
+        team.wait()  # the first process decodes the pictures, the others find them in the cache
     data, learn = coco_pictures.load(learn, arguments.cache, knobs.picture_limit)
     validation = coco_pictures.load(rest, arguments.cache, knobs.picture_limit)[0] if rest.images else None
+    if team.is_first:
+        team.wait()
+        print(f"read: {learn.report}")
     train(knobs, data, arguments.out, validation, told.classes, team)
     if arguments.export and team.is_first:
         detectorcard.copy(arguments.out / runfolder.BEST_NAME, arguments.export)

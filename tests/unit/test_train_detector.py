@@ -25,7 +25,7 @@ from mousetal.detector.network import build
 from mousetal.errors import ModelError, OutputError, RecordError, SettingsError
 from mousetal.execution import Execution
 from mousetal.modelconfig import RtdetrConfig
-from training import boxscores, exitcodes, knobflags, runfolder, train_detector
+from training import boxscores, coco, exitcodes, knobflags, runfolder, train_detector
 from training.average import Average
 from training.boxscores import Found, average_precision_of, best_threshold, matched
 from training.coco_scores import coco_scores
@@ -35,7 +35,7 @@ from training.detectorknobs import Knobs
 from training.pictures import Joined, Picture, Source
 from training.samples import Images, film_images
 from training.startweights import start_from
-from training.synthetic import Film
+from training.synthetic import Film, write_video
 from training.team import Team
 
 KNOBS = Knobs(
@@ -327,6 +327,7 @@ def test_pictures_without_an_animal_are_learned_from(precision: str, images: Ima
     for run in ("some", "all"):
         assert np.isfinite(logged(tmp_path / run, "loss")).all()
     assert logged(tmp_path / "all", "AP") == [None]  # undefined, not 0
+    assert mousetal.detector.load(tmp_path / "all" / "best").spec.classes == ("mouse",)
 
 
 def test_a_run_leaves_a_model_folder_that_loads_and_an_export_of_it(images: Images, tmp_path: Path) -> None:
@@ -567,3 +568,36 @@ def test_a_stored_model_tells_all_settings(images: Images, tmp_path: Path) -> No
     train_detector.train(replace(KNOBS, steps=1), images, tmp_path)
     config, _ = modelfolder.read(modelfolder.locate(tmp_path / "best"), RtdetrConfig)
     assert config.provenance["knobs"]["learning_rate"] == KNOBS.learning_rate
+
+
+def test_the_program_goes_from_boxes_to_a_model_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two videos, of which one is held out; the second start has nothing left to do; another setting is refused."""
+    images = []
+    boxes = []
+    for name in ("a", "b"):
+        film = Film(3, 0.4, size=(160, 120), fps=25)
+        write_video(film, tmp_path / f"{name}.mp4")
+        images += [{"file_name": f"{name}.mp4", "frame_index": n, "width": 160, "height": 120} for n in (0, 4, 8)]
+        boxes += [film.frame(n)[1] for n in (0, 4, 8)]
+    coco.write(tmp_path, images, boxes, ("mouse",), {})
+    (tmp_path / "knobs.toml").write_text(
+        "input_size = 64\nwidth = 8\nhidden_dim = 16\ndecoder_layers = 1\nnum_queries = 10\nnum_denoising = 4\n"
+        "batch = 2\nsteps = 2\nvalidation_share = 0.5\n"
+    )
+    command = [
+        "train_detector", "--config", tmp_path / "knobs.toml", "--data", tmp_path, "--cache", tmp_path / "cache",
+        "--out", tmp_path / "run", "--export", tmp_path / "model", "--threads", "1",
+    ]  # fmt: skip
+    for more, code in (((), 0), ((), 0), (("--batch", "1"), 2)):
+        monkeypatch.setattr(sys, "argv", [*map(str, command), *more])
+        assert train_detector.main() == code
+    told = capsys.readouterr()
+    assert "to learn from: 3 pictures, to validate on: 3" in told.out
+    assert "batch: then 2, now 1" in told.err
+    assert mousetal.detector.load(tmp_path / "model").spec.classes == ("mouse",)
+    assert (tmp_path / "run" / "metrics.json").exists()
+    monkeypatch.setattr(sys, "argv", ["train_detector", "--out", str(tmp_path / "run")])
+    assert train_detector.main() == 2
+    assert "name at least one folder of boxes" in capsys.readouterr().err
