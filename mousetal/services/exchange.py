@@ -76,7 +76,7 @@ class _Call(Generic[Message, Answer]):
         self._turns: SimpleQueue[Future[Answer] | _End] = SimpleQueue()
         self._asked: deque[Future[Answer]] = deque()
         self._room = threading.Semaphore(READ_AHEAD)
-        self._is_over = False
+        self._is_over = threading.Event()
 
     def read(self, requests: Iterator[Message]) -> None:
         """Hand over requests as they come, until the call ends one way or another."""
@@ -84,12 +84,12 @@ class _Call(Generic[Message, Answer]):
         try:
             for request in requests:
                 self._room.acquire()
-                if self._is_over:
+                if self._is_over.is_set():
                     break
                 future = self._ask(request)
                 self._asked.append(future)
                 self._turns.put(future)
-                if self._is_over:  # since the last look, by a thread that could not know of this one
+                if self._is_over.is_set():  # since the last look, by a thread that could not know of this one
                     future.cancel()
         except grpc.RpcError:  # the caller cancelled, went away or ran out of time: nobody is left to tell
             self.close()
@@ -113,7 +113,7 @@ class _Call(Generic[Message, Answer]):
 
     def close(self) -> None:
         """The call is over: wake whoever waits, withdraw what the model has not begun. Safe to repeat."""
-        self._is_over = True
+        self._is_over.set()
         self._room.release()
         for future in tuple(self._asked):
             future.cancel()

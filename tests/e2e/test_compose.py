@@ -149,7 +149,7 @@ def test_training_runs_in_its_image_and_what_it_writes_belongs_to_the_folders_ow
 
     given = ["import_videos", "--videos", "/videos", "--labels", "scores.csv"]
     stage(*given, "--guess", "mapping.toml")
-    said = stage(*given, "--mapping", "mapping.toml", "--subject-pattern", "demo-[0-9]", "--write")
+    said = stage(*given, "--mapping", "mapping.toml", "--subject-pattern", "(demo-[0-9])", "--write")
     assert "3 videos added" in said
     assert "2 cut" in stage("preprocess", "--detector", "detector"), "the third is for testing"
     assert (work / "clips" / "clips.csv").stat().st_size > 100
