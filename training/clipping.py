@@ -7,6 +7,7 @@ A frame is cut and compressed as it comes, so that no clip is ever held as pixel
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,11 @@ class _Open:
     size: int
     pictures: list[bytes] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
+
+
+def prefix_of(entry: VideoEntry) -> str:
+    """What the names of a video's clips begin with: by its path, for one file may be in a data set twice."""
+    return hashlib.sha256(entry.path.encode("utf-8", "backslashreplace")).hexdigest()[:8] + "_"
 
 
 def cut_video(
@@ -138,7 +144,7 @@ def _close(one: _Open, info: VideoInfo, entry: VideoEntry, labels: npt.NDArray[n
         pictures.append(held)
     scale = one.size / (one.crop[2] - one.crop[0])
     inside = (boxes[first:last] - [one.crop[0], one.crop[1]] * 2) * scale
-    name = f"{entry.sha256[:8]}_{PurePosixPath(entry.path).stem}_clip_{number + 1:03}.avi"
+    name = f"{prefix_of(entry)}{PurePosixPath(entry.path).stem}_clip_{number + 1:03}.avi"
     path = folder / folder_name(one.cut.behavior) / name
     offsets, sizes = write_pictures(path, pictures, (one.size, one.size), info.fps)
     loss.bytes += int(sizes.sum())

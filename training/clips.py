@@ -84,7 +84,8 @@ class ClipTable:
 
 def folder_name(behavior: str) -> str:
     """The class's folder, spelt as the reference system does: ``Head/Body TWITCH`` -> ``Head-Body_TWITCH``."""
-    return behavior.replace("/", "-").replace(" ", "_")
+    name = behavior.replace("/", "-").replace("\\", "-").replace(" ", "_")
+    return f"_{name}" if name.startswith(".") else name  # never hidden, never a way out of the folder
 
 
 def encode(frame_rgb: UInt8Array, quality: int) -> bytes:

@@ -32,8 +32,8 @@ from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import RecordError, SettingsError, VideoError
 from mousetal.types import Float64Array, VideoInfo
 from training import boxes as boxing
-from training.clipping import Loss, Shape, cut_video
-from training.clips import Clip, ClipTable, read_table, write_table
+from training.clipping import Loss, Shape, cut_video, prefix_of
+from training.clips import TABLE_NAME, Clip, ClipTable, read_table, write_table
 from training.cutting import CutRules, frame_labels, plan_cuts
 from training.exitcodes import FAILED, OK, guarded
 from training.splits import TEST, assign, leaks
@@ -157,13 +157,13 @@ def clips_of(
     if known is not None:
         report.reused.append(entry.path)
         return known
+    (folder / TABLE_NAME).unlink(missing_ok=True)  # it must not list clips that are about to change
     forget(record, folder)
-    info = video.probe(dataset.video_path(entry))
-    if info.num_frames != entry.num_frames:
-        raise VideoError(
-            f"{entry.path}: {entry.num_frames} frames expected, as when it was imported, found {info.num_frames}. "
-            "Import it again."
-        )
+    path = dataset.video_path(entry)
+    info = video.probe(path)
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+            raise VideoError(f"{entry.path}: the file is another than when it was imported. Import it again.")
     boxes = boxing.per_frame(stored, info.num_frames)
     interest = boxing.movement(boxes)
     if hard is not None and (doubt := _suspicion(dataset, entry, hard, info)) is not None:
@@ -248,7 +248,7 @@ def _key(entry: VideoEntry, labels: Any, boxes: Any, classes: Any, knobs: Knobs,
 
 
 def _announce(record: Path, entry: VideoEntry, key: str) -> None:
-    document = {"video": entry.path, "prefix": f"{entry.sha256[:8]}_", "key": key, "is_complete": False}
+    document = {"video": entry.path, "prefix": prefix_of(entry), "key": key, "is_complete": False}
     atomic.write_json(record / "record.json", document)
 
 

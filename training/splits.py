@@ -48,6 +48,7 @@ def assign(
     groups: dict[str, list[VideoEntry]] = {}
     for entry in entries:
         groups.setdefault(group_of(entry), []).append(entry)
+    _join_copies(groups)
     sides = {name: next((one.split for one in members if one.split), "") for name, members in groups.items()}
     notes = [
         f"{name} is on several sides already ({', '.join(sorted(found))}); it stays on {sides[name]}"
@@ -83,6 +84,15 @@ def assign(
         sides[names[i]] = max(choices, key=lambda side: (1 - have[side] / wanted[side]).mean())
         have[sides[names[i]]] += weights[i]
     return Split({one.path: sides[name] for name, members in groups.items() for one in members}, tuple(notes))
+
+
+def _join_copies(groups: dict[str, list[VideoEntry]]) -> None:
+    """Put groups that hold the same file together, whatever the animals are said to be."""
+    first: dict[str, str] = {}
+    for name in list(groups):
+        for other in {first[one.sha256] for one in groups[name] if one.sha256 in first} - {name}:
+            groups[name] += groups.pop(other)
+        first |= {one.sha256: name for one in groups[name]}
 
 
 def _weight(members: Sequence[VideoEntry], seconds: Mapping[str, Sequence[float]]) -> list[float]:

@@ -87,3 +87,4 @@ def test_a_table_that_does_not_fit_its_arrays_is_refused(tmp_path: Path) -> None
 
 def test_folders_are_spelt_as_the_reference_does() -> None:
     assert folder_name("Head/Body TWITCH") == "Head-Body_TWITCH"
+    assert folder_name("..") == "_.."

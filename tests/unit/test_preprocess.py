@@ -316,3 +316,40 @@ def test_a_run_that_was_killed_goes_on_to_the_same_clips(copied: tuple[Dataset, 
     assert len(report.done) + len(report.reused) == 2
     assert table_text(folder) == whole
     assert set(folder.glob("*/*.avi")) == {clip.path for clip in read_table(folder).clips}
+
+
+def test_one_file_at_two_paths_gives_clips_of_two_names(copied: tuple[Dataset, Path]) -> None:
+    dataset, folder = copied
+    entry = dataset.in_split("train")[0]
+    copy = replace(entry, path=entry.path.replace("/video/", "-again/video/"))
+    for path_of in (Dataset.video_path, Dataset.annotation_path, Dataset.boxes_path):
+        path_of(dataset, copy).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path_of(dataset, entry), path_of(dataset, copy))
+    datasets.write(dataset.with_entry(copy))
+    run(dataset, folder)
+    clips = read_table(folder).clips
+    assert {clip.video for clip in clips} >= {entry.path, copy.path}
+    assert len({clip.path for clip in clips}) == len(clips)
+
+
+def test_a_file_that_was_changed_after_its_import_is_refused(copied: tuple[Dataset, Path]) -> None:
+    dataset, folder = copied
+    shutil.rmtree(folder)
+    entry = dataset.in_split("train")[0]
+    with dataset.video_path(entry).open("ab") as file:
+        file.write(b"\0")
+    assert "another than when it was imported" in run(dataset, folder).failed[entry.path]
+
+
+def test_a_run_that_breaks_off_leaves_no_table_of_clips_that_are_gone(
+    copied: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, folder = copied
+
+    def break_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preprocess, "cut_video", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset, folder, replace(KNOBS, seed=7))
+    assert not (folder / "clips.csv").exists()

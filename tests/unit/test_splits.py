@@ -85,6 +85,16 @@ def test_without_names_of_animals_sessions_and_files_stay_together() -> None:
         assert len({made.of[one.path] for one in entries if one.session == f"s{n}"}) == 1
 
 
+def test_copies_of_a_file_are_on_one_side_whatever_animal_they_are_said_to_show() -> None:
+    entries = lab(8, 1)
+    copies = (replace(entries[0], path="a/video/copy.mp4", subject="other"),
+              replace(entries[3], path="a/video/c2.mp4", subject="m5"))  # fmt: skip
+    entries = [*entries, *copies]
+    made = assign(entries, seconds_of(entries))
+    assert made.of["a/video/copy.mp4"] == made.of[entries[0].path]
+    assert made.of["a/video/c2.mp4"] == made.of[entries[3].path] == made.of[entries[5].path]
+
+
 def test_leaks_are_found() -> None:
     rng = np.random.default_rng(0)
     tracks = {f"a/video/{n}.mp4": rng.uniform(0, 1, (32, 4)) for n in "abcdef"}
