@@ -56,12 +56,10 @@ def frame_labels(dataset: Dataset, entry: VideoEntry, labels: Sequence[Label]) -
     """
     every = set(dataset.behaviors)
     looked_for = every if entry.behaviors is None else every & {*entry.behaviors}
-    found = np.full(entry.num_frames, UNSCORED, np.int8)
-    for scored in entry.scored_ranges:
-        found[scored.start_frame : scored.end_frame] = 0 if looked_for == every else UNSCORED
     is_scored = np.zeros(entry.num_frames, np.bool_)
     for scored in entry.scored_ranges:
         is_scored[scored.start_frame : scored.end_frame] = True
+    found = np.where(is_scored & (looked_for == every), 0, UNSCORED).astype(np.int8)
     for label in labels:
         inside = slice(label.frames.start_frame, label.frames.end_frame)
         found[inside][is_scored[inside]] = dataset.classes.index(label.behavior)

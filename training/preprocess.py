@@ -19,6 +19,7 @@ import hashlib
 import shutil
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -187,14 +188,16 @@ def weigh(clips: Sequence[Clip], classes: Sequence[str]) -> list[Clip]:
     Half of a clip's weight is its share of the class's frames, half its share of the class's clips: long bouts do not
     drown short ones, and one scorer's habit of splitting bouts does not count either.
     """
-    weighed = []
-    for clip in clips:
-        mates = [one for one in clips if one.behavior == clip.behavior and one.split == clip.split]
-        label = classes.index(clip.behavior)
-        frames = [max(1, int((one.frame_labels == label).sum())) for one in mates]
-        own = max(1, int((clip.frame_labels == label).sum()))
-        weighed.append(replace(clip, weight=0.5 * own / sum(frames) + 0.5 / len(mates)))
-    return weighed
+    own = [max(1, int((clip.frame_labels == classes.index(clip.behavior)).sum())) for clip in clips]
+    frames: Counter[tuple[str, str]] = Counter()
+    mates: Counter[tuple[str, str]] = Counter()
+    for clip, count in zip(clips, own, strict=True):
+        frames[clip.behavior, clip.split] += count
+        mates[clip.behavior, clip.split] += 1
+    return [
+        replace(clip, weight=0.5 * count / frames[clip.behavior, clip.split] + 0.5 / mates[clip.behavior, clip.split])
+        for clip, count in zip(clips, own, strict=True)
+    ]
 
 
 def preprocess(

@@ -22,6 +22,7 @@ from mousetal.mvd.vit import VisionTransformer
 from mousetal.types import ClassifierSpec, Float32Array, UInt8Array, Window, WindowScore
 from mousetal.windows import WindowPlan
 from training.clips import UNSCORED, Clip, read_frames
+from training.evaluation.tally import matched_within
 from training.loader import ordered
 from training.pixels import normalised
 from training.views import cut, known_boxes
@@ -168,23 +169,10 @@ def count(truth: np.ndarray, posteriors: Float32Array, spec: ClassifierSpec, tol
         counts.append(
             Counts(
                 int(is_true.sum()), int(is_found.sum()), int((is_true & is_found).sum()), len(true_starts),
-                len(found_starts), matched(true_starts.tolist(), found_starts.tolist(), tolerance_frames),
+                len(found_starts), matched_within(true_starts.tolist(), found_starts.tolist(), tolerance_frames),
             )
         )  # fmt: skip
     return counts
-
-
-def matched(true: Sequence[float], found: Sequence[float], tolerance: float) -> int:
-    """The most pairs, one to one, that are at most ``tolerance`` apart; both sequences sorted."""
-    i = j = pairs = 0
-    while i < len(true) and j < len(found):
-        if abs(true[i] - found[j]) <= tolerance:
-            i, j, pairs = i + 1, j + 1, pairs + 1
-        elif true[i] < found[j]:
-            i += 1
-        else:
-            j += 1
-    return pairs
 
 
 def _losses(logits: Tensor, labels: Sequence[int]) -> list[float]:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from mousetal.mvd import VisionTransformer
 from tests.fixtures.trainingclips import CLASSES, write_clips
 from tests.unit.test_finetune import TOY
+from training.evaluation.tally import matched_within
 from training.finetune_knobs import network_config, spec_of
-from training.validation import Counts, Validation, Windows, count, joined, matched, validate
+from training.validation import Counts, Validation, Windows, count, joined, validate
 
 SPEC = spec_of(TOY, CLASSES, 30.0)
 
@@ -79,7 +80,7 @@ def test_matching_finds_as_many_pairs_as_any_assignment(true: list[int], found: 
     true, found = sorted(true), sorted(found)
     near = np.array([[abs(a - b) <= tolerance for b in found] for a in true]).reshape(len(true), len(found))
     rows, columns = linear_sum_assignment(near, maximize=True)
-    assert matched(true, found, tolerance) == int(near[rows, columns].sum())
+    assert matched_within(true, found, tolerance) == int(near[rows, columns].sum())
 
 
 def test_validations_of_parts_add_up_to_that_of_the_whole(tmp_path: Path) -> None:
