@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 from mousetal import atomic, modelfolder, records
 from mousetal import dataset as datasets
 from mousetal.dataset import Dataset
-from mousetal.errors import MousetalError, SettingsError
+from mousetal.errors import SettingsError
 from training.evaluation import document, gather, mistakes, page, ratertable, tuning
 from training.evaluation.share import Number
 from training.evaluation.tally import TOLERANCE_S, table, tally_results
+from training.exitcodes import guarded
 
 if TYPE_CHECKING:
     from training.evaluation import analysis
@@ -242,19 +242,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        return run(arguments)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except MousetalError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except Exception:  # noqa: BLE001  # the top of the program: anything else is a defect of ours
-        traceback.print_exc()
-        return 3
+    return guarded(lambda: run(arguments))
 
 
 if __name__ == "__main__":

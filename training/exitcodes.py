@@ -19,10 +19,10 @@ def guarded(program: Callable[[], int], too_large: str = "") -> int:
     try:
         return program()
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("Interrupted. What is finished is kept; run the same command again to go on.", file=sys.stderr)
         return INTERRUPTED
     except MousetalError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return USAGE if isinstance(error, SettingsError) else FAILED
     except Exception as error:  # noqa: BLE001  the one place where a defect is told from an expected failure
         if type(error).__name__ == "OutOfMemoryError":  # torch's, which not every program imports

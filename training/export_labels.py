@@ -30,9 +30,9 @@ from mousetal.intervals import merge
 from mousetal.seconds import seconds_at
 from mousetal.types import FrameRange, Label, VideoInfo
 from mousetal.video import probe
+from training.exitcodes import FAILED, OK, guarded
 from training.importing.known import LABEL_COLUMNS
 from training.importing.rows import FACTS
-from training.program import FAILED, OK, run
 
 VIDEO_COLUMNS = ("video", "subject", "group", "phase", "session", "split", "frames", "fps", "duration_s", "scored")
 
@@ -182,7 +182,7 @@ WRITERS: dict[str, Callable[[Export, Path], None]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    return run(lambda: _export(_parser().parse_args(argv)))
+    return guarded(lambda: _export(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,7 +20,6 @@ import argparse
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from mousetal.errors import MousetalError, RecordError, SettingsError
 from mousetal.mvd import VisionTransformer
 from training import memory, runstates
 from training.engine import Place, make_engine, mean_over_processes, place_of, start_processes
+from training.exitcodes import OK, guarded
 from training.finetune_data import Data, length, load_data
 from training.finetune_knobs import FREE, Knobs, disturbance, network_config
 from training.judge import Judge
@@ -206,29 +206,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # from DeepSpeed's launcher
     add_flags(parser, Knobs)
     arguments = parser.parse_args(argv)
+    return guarded(lambda: run(arguments))
+
+
+def run(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    try:
-        memo = finetune(read(Knobs, arguments.config, arguments), arguments.clips, arguments.out)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except MousetalError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; start again to go on", file=sys.stderr)
-        return 130
-    except Exception:  # noqa: BLE001  the last resort: say that it is our fault
-        traceback.print_exc()
-        return 3
+    memo = finetune(read(Knobs, arguments.config, arguments), arguments.clips, arguments.out)
     if os.environ.get("RANK", "0") != "0":
-        return 0  # another process says the same
+        return OK  # another process says the same
     if memo.skipped:
         print(f"{len(memo.skipped)} clips could not be read and were skipped {memo.skipped.total()} times:",
               *sorted(memo.skipped), sep="\n  ", file=sys.stderr)  # fmt: skip
     print(f"done: best merit {memo.best:.3f} at step {memo.best_step}; models in {arguments.out}/best and /last")
-    return 0
+    return OK
 
 
 if __name__ == "__main__":

@@ -22,18 +22,18 @@ from pathlib import Path
 from mousetal import atomic
 from mousetal.errors import SettingsError
 from mousetal.formats import supervisely
+from training.exitcodes import FAILED, OK, guarded
 from training.importing import guess, report
 from training.importing.mapping import Mapping, read_mapping
 from training.importing.plan import Plan, make_plan
 from training.importing.sources import read_source
 from training.importing.store import STORAGES, Stored, open_dataset, store
 from training.importing.videos import Found, checked_pattern, facts_by_pattern, find_videos, stored_videos
-from training.program import FAILED, OK, run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    return run(lambda: _import(_parser().parse_args(argv)))
+    return guarded(lambda: _import(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ from mousetal.mvd.vit import VisionTransformer
 from mousetal.types import ClassifierSpec, Float32Array, UInt8Array, Window, WindowScore
 from mousetal.windows import WindowPlan
 from training.clips import UNSCORED, Clip, read_frames
+from training.evaluation.share import mean, ratio
 from training.evaluation.tally import matched_within
 from training.loader import ordered
 from training.pixels import normalised
@@ -55,11 +56,11 @@ class Counts:
 
     @property
     def frame_f1(self) -> float | None:
-        return _share(2 * self.shared_frames, self.true_frames + self.found_frames)
+        return ratio(2 * self.shared_frames, self.true_frames + self.found_frames)
 
     @property
     def event_f1(self) -> float | None:
-        return _share(2 * self.matched_events, self.true_events + self.found_events)
+        return ratio(2 * self.matched_events, self.true_events + self.found_events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +75,16 @@ class Validation:
     @property
     def frame_f1(self) -> float | None:
         """Mean over the behaviours for which it is defined."""
-        return _mean([one.frame_f1 for i, one in enumerate(self.counts) if i != self.background])
+        return mean([one.frame_f1 for i, one in enumerate(self.counts) if i != self.background])
 
     @property
     def event_f1(self) -> float | None:
-        return _mean([one.event_f1 for i, one in enumerate(self.counts) if i != self.background])
+        return mean([one.event_f1 for i, one in enumerate(self.counts) if i != self.background])
 
     @property
     def merit(self) -> float:
         """What the best weights are chosen by: the mean of both; 0 where nothing is defined."""
-        return _mean([self.frame_f1, self.event_f1]) or 0.0
+        return mean([self.frame_f1, self.event_f1]) or 0.0
 
 
 class Windows(Dataset[ClipWindows]):
@@ -181,12 +182,3 @@ def _losses(logits: Tensor, labels: Sequence[int]) -> list[float]:
         return []
     values: list[float] = F.cross_entropy(logits[kept], torch.tensor(labels)[kept], reduction="none").tolist()
     return values
-
-
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
