@@ -180,8 +180,9 @@ def _decoded(path: Path, content: bytes, encoding: str) -> str:
 def _delimiter(text: str) -> tuple[str, str]:
     """What stands between the cells, by which most rows are alike in width; and the text without Excel's ``sep=``."""
     first, _, rest = text.partition("\n")
-    if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:
-        return first.strip()[4], "\n" + rest  # the empty line keeps the row numbers right
+    first = first.removesuffix("\r")  # not strip: the separator may be a tab
+    if first.lower().startswith("sep=") and len(first) == 5:
+        return first[4], "\n" + rest  # the empty line keeps the row numbers right
     best, best_score = ",", (0, 0)
     for delimiter in DELIMITERS:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)

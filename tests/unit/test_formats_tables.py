@@ -10,7 +10,7 @@ from pathlib import Path
 
 import openpyxl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mousetal.errors import RecordError
@@ -67,6 +67,7 @@ def test_decimal_commas_do_not_pass_for_separators(tmp_path: Path) -> None:
     st.lists(st.lists(st.text("ab;,\n\"' é=-", max_size=5), min_size=3, max_size=3), min_size=1, max_size=6),
     st.sampled_from([",", ";", "\t"]),
 )
+@example([["", ";", "\n;"]], "\t")  # where all but the word in the first line speaks for another separator
 def test_what_is_written_safely_comes_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]], delimiter: str
 ) -> None:
