@@ -3,13 +3,20 @@
 A folder holds videos and ``boxes_coco.json``, where an image names a video (``file_name``) and a frame in it
 (``frame_index``). Frames of one recording are near copies of each other, so the split is by session where
 ``clips.json`` tells sessions, and by time (the last third is held out) where there is one long video.
+
+    python -m training.real_boxes rat_action_clips openfield_m3v1 --out work/real
+
+writes the same boxes as one COCO folder for `training.train_detector --data`, what is held out marked "test".
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +25,7 @@ import numpy as np
 from mousetal import video
 from mousetal.geometry import resize_for_detector
 from mousetal.types import UInt8Array
+from training import coco, exitcodes
 from training.boxaugment import to_shares
 from training.samples import Images
 
@@ -35,19 +43,43 @@ class BoxedFrame:
 
 def read_folder(folder: Path) -> Iterator[BoxedFrame]:
     """All boxed frames of one folder, in order of file and frame."""
-    coco = json.loads((folder / "boxes_coco.json").read_text())
-    box_of = {a["image_id"]: np.array(a["bbox"], float) for a in coco["annotations"]}
-    wanted: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
-    for image in coco["images"]:
-        x, y, width, height = box_of[image["id"]]
-        wanted[image["file_name"]][image["frame_index"]] = np.array([x, y, x + width, y + height])
-    held_out = _held_out_sessions(folder)
-    for name, boxes in sorted(wanted.items()):
-        late = sorted(boxes)[len(boxes) - len(boxes) // HELD_OUT_SHARE]
+    for name, (boxes, held_out) in _listed(folder).items():
         for frame in video.decode(video.probe(folder / name)):
             if frame.index in boxes:
-                is_held_out = name in held_out if held_out else frame.index >= late
-                yield BoxedFrame(frame.rgb, boxes[frame.index], is_held_out)
+                yield BoxedFrame(frame.rgb, boxes[frame.index], frame.index in held_out)
+
+
+def write_split(folders: Sequence[Path], out: Path) -> int:
+    """The boxes of ``folders`` as one COCO folder with the split; videos are named, not copied. How many there are."""
+    images, boxes = [], []
+    for folder in folders:
+        for name, (box_of, held_out) in _listed(folder).items():
+            path = folder / name
+            info = video.probe(path)
+            for index, box in sorted(box_of.items()):
+                images.append(
+                    {"file_name": os.path.relpath(path, out), "frame_index": index, "width": info.width,
+                     "height": info.height, "split": "test" if index in held_out else "train", "video": str(path)}
+                )  # fmt: skip
+                boxes.append(box.tolist())
+    coco.write(out, images, boxes, ("mouse",), {"description": "boxes of real frames, with the split"})
+    return len(boxes)
+
+
+def _listed(folder: Path) -> dict[str, tuple[dict[int, np.ndarray], set[int]]]:
+    """Per video, in order of name: the boxes (x1, y1, x2, y2) by frame, and the frames that are held out."""
+    document = json.loads((folder / coco.BOXES_NAME).read_text())
+    box_of = {a["image_id"]: np.array(a["bbox"], float) for a in document["annotations"]}
+    wanted: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
+    for image in document["images"]:
+        x, y, width, height = box_of[image["id"]]
+        wanted[image["file_name"]][image["frame_index"]] = np.array([x, y, x + width, y + height])
+    sessions = _held_out_sessions(folder)
+    listed = {}
+    for name, boxes in sorted(wanted.items()):
+        late = sorted(boxes)[len(boxes) - len(boxes) // HELD_OUT_SHARE]
+        listed[name] = boxes, {i for i in boxes if (name in sessions if sessions else i >= late)}
+    return listed
 
 
 def _held_out_sessions(folder: Path) -> set[str]:
@@ -85,3 +117,20 @@ def _random_part(frame: BoxedFrame, rng: np.random.Generator) -> tuple[UInt8Arra
     x1, y1 = (keep[:2] * box[:2]).astype(int)
     x2, y2 = np.ceil(box[2:] + keep[2:] * (np.array([width, height]) - box[2:])).astype(int)
     return frame.rgb[y1:y2, x1:x2], box - [x1, y1, x1, y1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+", help=f"folders of videos and {coco.BOXES_NAME}")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    given = parser.parse_args(arguments)
+
+    def run() -> int:
+        print(f"{write_split(given.folders, given.out)} boxed frames in {given.out}")
+        return exitcodes.OK
+
+    return exitcodes.guarded(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

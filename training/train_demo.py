@@ -34,9 +34,14 @@ class Size:
     animals: int
     films: int
     seconds: float
+    real: tuple[Path, ...] = ()  # folders of boxed real frames, learned from by the detector where they are present
 
 
-SIZES = {"toy": Size("toy", 8, 1, 12.0), "full": Size("full", 60, 8, 20.0)}
+REAL = Path("../shared/data/real/permissive")
+SIZES = {
+    "toy": Size("toy", 8, 1, 12.0),
+    "full": Size("full", 45, 8, 20.0, (REAL / "rat_action_clips", REAL / "openfield_m3v1")),
+}
 
 
 def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | Path]]]:
@@ -44,6 +49,8 @@ def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | P
     lab, dataset, clips = work / "lab", work / "dataset", work / "clips"
     detector, classifier = models / f"{size.name}-detector", work / "mvd" / "best"
     config = CONFIGS / size.name
+    real = [folder for folder in size.real if folder.exists()]
+    boxes = [work / "boxes", work / "real"] if real else [work / "boxes"]
     drawn = ["--animals", str(size.animals), "--films", str(size.films), "--seconds", str(size.seconds)]
     return [
         ("What a lab brings: videos and a workbook", ["training.demo_data", "--out", lab, *drawn]),
@@ -61,10 +68,11 @@ def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | P
             "Boxes without a labeller",
             ["training.autolabel", "--dataset", dataset, "--out", work / "boxes"],
         ),
+        *([("Boxes that people have checked", ["training.real_boxes", *real, "--out", work / "real"])] if real else []),
         (
             "Train the detector",
-            ["training.train_detector", "--config", f"{config}-detector.toml", "--data", work / "boxes", "--out",
-             work / "detector", "--export", detector],
+            ["training.train_detector", "--config", f"{config}-detector.toml", "--data", *boxes, "--out",
+             work / "detector", "--cache", work / "pictures", "--export", detector],
         ),
         (
             "Boxes, split, clips",
