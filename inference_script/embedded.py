@@ -177,6 +177,7 @@ def _environment(found: DriverSettings) -> dict[str, str]:
             "MODEL_DIR": str(found.model_dir),
             "DEVICE": found.device,
             "PRECISION": found.precision,
+            "BACKEND": found.backend,
             "COMPILE": str(int(found.compile)),
             "CLASS_NAMES": ",".join(found.class_names or ()),
             "THREADS": str(found.threads),

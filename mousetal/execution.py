@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import importlib.util
+import logging
+from dataclasses import dataclass, replace
 
 import torch
 
 from mousetal.errors import SettingsError
+from mousetal.settingkeys import BACKENDS
 
 AUTOCAST_TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """Where and how exactly the network is computed; ``compiled`` trades a slow first clip for faster later ones."""
+    """Where and how the network is computed.
+
+    ``compiled`` trades a slow first clip for faster later ones (torch.compile). ``backend`` is "torch" or "openvino";
+    the latter runs on ``threads`` cores, 0 for all that may be used.
+    """
 
     device: torch.device
     precision: str = "fp32"
     compiled: bool = False
+    backend: str = "torch"
+    threads: int = 0
 
     @classmethod
-    def on(cls, device: str, precision: str, compiled: bool) -> Execution:
-        """Checks what the user asked for. Raises SettingsError for an unknown precision or an absent device."""
+    def on(cls, device: str, precision: str, compiled: bool, backend: str = "torch", threads: int = 0) -> Execution:
+        """Checks what the user asked for; "auto" as the backend takes OpenVINO on a CPU where it is installed.
+
+        Raises SettingsError for an unknown precision, an absent device, or a backend that is not there.
+        """
         if precision not in AUTOCAST_TYPES:
             raise SettingsError(f"PRECISION: one of {', '.join(AUTOCAST_TYPES)} expected, got {precision!r}")
         try:
@@ -31,11 +45,21 @@ class Execution:
         except (RuntimeError, AssertionError) as error:  # torch raises an AssertionError when built without CUDA
             reason = str(error).splitlines()[0]
             raise SettingsError(f"DEVICE: {device!r} is not usable here ({reason}). Set DEVICE=cpu.") from error
-        return cls(chosen, precision, compiled)
+        return cls(chosen, precision, compiled, _backend(backend, chosen, compiled), threads)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether this is what all else is measured by."""
+        return self.precision == "fp32" and not self.compiled and self.backend == "torch"
+
+    def exact(self) -> Execution:
+        """The same device, in the arithmetic that all else is measured by."""
+        return replace(self, precision="fp32", compiled=False, backend="torch")
 
     def __str__(self) -> str:
         name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
-        return f"{self.device}{name} {self.precision}"
+        backend = "" if self.backend == "torch" else f" {self.backend}"
+        return f"{self.device}{name} {self.precision}{backend}"
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The context in which the network runs: mixed precision, or none for fp32."""
@@ -43,3 +67,23 @@ class Execution:
         if dtype is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=dtype)
+
+
+def refused(execution: Execution, model: str, problem: str) -> Execution:
+    """Says loudly that the fast mode is not used, and gives the exact one."""
+    exact = execution.exact()
+    log.warning("NOT USED for %s: %s, because %s. Running %s instead, slower.", model, execution, problem, exact)
+    return exact
+
+
+def _backend(name: str, device: torch.device, compiled: bool) -> str:
+    if name not in BACKENDS:
+        raise SettingsError(f"BACKEND: one of {', '.join(BACKENDS)} expected, got {name!r}")
+    is_installed = importlib.util.find_spec("openvino") is not None
+    if name == "auto":
+        return "openvino" if is_installed and device.type == "cpu" and not compiled else "torch"
+    if name == "openvino" and device.type != "cpu":
+        raise SettingsError(f"BACKEND: openvino runs on the CPU, DEVICE is {device}. Set BACKEND=torch or DEVICE=cpu.")
+    if name == "openvino" and not is_installed:
+        raise SettingsError("BACKEND: openvino is not installed here. pip install openvino, or set BACKEND=torch.")
+    return name

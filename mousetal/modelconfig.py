@@ -1,8 +1,8 @@
 """What a model folder's ``config.json`` says, as dataclasses: strict when read, plain when written.
 
-Every key must be there, of the right type, and no other. There are two exceptions. ``network`` is a plain object of
-sizes that the package which builds the network (``mvd`` or ``detector``) types for itself; ``temperature`` may be left
-out, and then is 1.
+Every key must be there, of the right type, and no other. There are exceptions. ``network`` is a plain object of
+sizes that the package which builds the network (``mvd`` or ``detector``) types for itself; ``temperature`` (then 1) and
+``acceptance`` (then `acceptance.Tolerances`' defaults) may be left out.
 
     config = parse(json.loads(text), where="models/demo-mvd/config.json")
     text = json.dumps(to_json(config))
@@ -15,12 +15,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
+from mousetal.acceptance import Tolerances
 from mousetal.errors import ModelError
 from mousetal.types import BoutRule
 
 FORMAT_VERSION = 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+DEFAULT_TOLERANCES = Tolerances()
 
 Json = Any
 T = TypeVar("T")
@@ -58,7 +60,8 @@ class ImageInput:
 class MvdConfig:
     """A clip classifier. ``bouts`` holds one rule per class, in the order of ``classes``.
 
-    The network's logits are divided by ``temperature`` before they become probabilities.
+    The network's logits are divided by ``temperature`` before they become probabilities. ``acceptance`` says how far a
+    fast way to compute them may be off.
     """
 
     classes: tuple[str, ...]
@@ -69,6 +72,7 @@ class MvdConfig:
     multi_label: bool = False
     provenance: Mapping[str, Json] = field(default_factory=dict)
     temperature: float = 1.0
+    acceptance: Tolerances = DEFAULT_TOLERANCES
 
     kind: ClassVar[str] = "mvd"
 
@@ -89,6 +93,7 @@ class RtdetrConfig:
     input: ImageInput
     background: int | None = None
     provenance: Mapping[str, Json] = field(default_factory=dict)
+    acceptance: Tolerances = DEFAULT_TOLERANCES
 
     kind: ClassVar[str] = "rtdetrv2"
 
@@ -146,6 +151,8 @@ def to_json(config: ModelConfig) -> dict[str, Json]:
         document["multi_label"] = config.multi_label
         if config.temperature != 1.0:  # left out where it changes nothing, so that older versions read the folder
             document["temperature"] = config.temperature
+    if config.acceptance != DEFAULT_TOLERANCES:
+        document["acceptance"] = asdict(config.acceptance)
     document["provenance"] = dict(config.provenance)
     return document
 
@@ -209,6 +216,7 @@ def _parse_mvd(fields: Fields) -> MvdConfig:
         bouts=_parse_bouts(fields.take_object("bouts"), classes, background),
         multi_label=fields.take("multi_label", bool),
         temperature=_parse_temperature(fields),
+        acceptance=_parse_acceptance(fields),
         provenance=fields.take("provenance", dict),
     )
 
@@ -218,6 +226,17 @@ def _parse_temperature(fields: Fields) -> float:
     if value <= 0:
         raise ModelError(f"{fields.where}: 'temperature' should be above 0, got {value}")
     return value
+
+
+def _parse_acceptance(fields: Fields) -> Tolerances:
+    if not fields.has("acceptance"):
+        return DEFAULT_TOLERANCES
+    inside = fields.take_object("acceptance")
+    found = Tolerances(inside.take("logits", float), inside.take("boxes", float))
+    inside.end()
+    if found.logits <= 0 or found.boxes <= 0:
+        raise ModelError(f"{inside.where}: numbers above 0 expected, got {found}")
+    return found
 
 
 def _parse_rtdetr(fields: Fields) -> RtdetrConfig:
@@ -230,6 +249,7 @@ def _parse_rtdetr(fields: Fields) -> RtdetrConfig:
         background=background,
         network=fields.take("network", dict),
         input=image,
+        acceptance=_parse_acceptance(fields),
         provenance=fields.take("provenance", dict),
     )
 

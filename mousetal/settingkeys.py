@@ -20,6 +20,7 @@ ALL: tuple[Program, ...] = (DRIVER, DETECTOR, MVD)
 
 FORMATS = ("csv", "json", "supervisely", "reference")
 PRECISIONS = ("fp32", "bf16", "fp16")
+BACKENDS = ("auto", "torch", "openvino")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -81,6 +82,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("DEVICE", ALL, "auto", "where the networks run: auto (a GPU if there is one), cpu, cuda or cuda:N"),
     Key("PRECISION", ALL, "fp32", "arithmetic of the networks", choices=PRECISIONS),
+    Key(
+        "BACKEND",
+        ALL,
+        "auto",
+        "what computes the networks: auto (OpenVINO on a CPU where it is installed, else torch), torch or openvino",
+        choices=BACKENDS,
+    ),
     Key("COMPILE", ALL, "0", "1: torch.compile (slow start, faster on a GPU)", is_switch=True),
     Key("THREADS", ALL, "0", "CPU threads of each service. 0: one per core"),
     Key(

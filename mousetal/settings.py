@@ -56,6 +56,7 @@ class DriverSettings:
     reference_compat: bool
     device: str
     precision: str
+    backend: str
     compile: bool
     threads: int
     detector_address: str
@@ -81,6 +82,7 @@ class ServiceSettings:
     listen: str
     device: str
     precision: str
+    backend: str
     compile: bool
     threads: int
     class_names: tuple[str, ...] | None
@@ -122,6 +124,7 @@ def read_driver(arguments: argparse.Namespace, environ: Mapping[str, str] | None
         reference_compat=values["REFERENCE_COMPAT"].switch(),
         device=values["DEVICE"].device(),
         precision=values["PRECISION"].choice(),
+        backend=values["BACKEND"].choice(),
         compile=values["COMPILE"].switch(),
         threads=values["THREADS"].whole(0, 4096),
         detector_address=values["DETECTOR_ADDRESS"].address(),
@@ -148,6 +151,7 @@ def read_service(
         listen=values["LISTEN"].address() or DEFAULT_LISTEN[kind],
         device=values["DEVICE"].device(),
         precision=values["PRECISION"].choice(),
+        backend=values["BACKEND"].choice(),
         compile=values["COMPILE"].switch(),
         threads=values["THREADS"].whole(0, 4096),
         class_names=(values["CLASS_NAMES"].names() or None) if kind == "mvd" else None,

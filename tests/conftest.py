@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Services that tests start compute with torch: the other backends have tests of their own (test_backends.py), and
+# converting two networks for every service that a test starts would take the suite minutes.
+os.environ.setdefault("BACKEND", "torch")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -16,6 +16,7 @@ from transformers import RTDetrV2ForObjectDetection
 
 from mousetal import modelfolder
 from mousetal.detector import network as networks
+from mousetal.detector.backends import choose
 from mousetal.detector.checkpoints import LEGACY_SCORE_THRESHOLD, Checkpoint, read_official
 from mousetal.detector.config import NetworkConfig, variant_name
 from mousetal.detector.keys import State, load_official, to_official
@@ -37,15 +38,19 @@ def load(
     device: str = "cpu",
     precision: str = "fp32",
     class_names: tuple[str, ...] | None = None,
+    backend: str = "torch",
+    threads: int = 0,
 ) -> Detector:
     """Load the detector at `path`.
 
     That is a folder of ours, an official or Supervisely ``.pth`` or the folder of its training, or a transformers
-    folder. `precision` is "fp32", "bf16" or "fp16"; `class_names` renames the classes, in order. Raises `ModelError`
-    when there is no detector, its weights do not fit, or the number of names is not the number of classes,
-    `SettingsError` for an unusable device.
+    folder. `precision` is "fp32", "bf16" or "fp16"; `backend` is "torch", "openvino" (on a CPU, with `threads` threads
+    or one per core) or "auto"; a way other than torch in fp32 is used once it has shown that it computes the same
+    (`acceptance`), else torch in fp32 is, with a warning. `class_names` renames the classes, in order.
+    Raises `ModelError` when there is no detector, its weights do not fit, or the number of names is not the number of
+    classes, `SettingsError` for an unusable device.
     """
-    execution = Execution.on(device, precision, compiled=False)
+    execution = Execution.on(device, precision, False, backend, threads)
     located = modelfolder.locate(Path(path))
     config, state = _read(located, class_names)
     sizes = _sizes(config, located.root)
@@ -53,6 +58,7 @@ def load(
     load_official(network, sizes, state, str(located.weights))
     module: nn.Module = network  # the library's own `to` and `eval` are untyped
     module.to(execution.device).eval()
+    forward, execution = choose(network, config, execution, located.name)
     spec = DetectorSpec(
         name=located.name,
         sha256=located.sha256(),
@@ -61,7 +67,7 @@ def load(
         score_threshold=config.input.score_threshold,
         device=str(execution),
     )
-    return Detector(network, config, spec, execution)
+    return Detector(network, config, spec, execution, forward)
 
 
 def save(folder: str | Path, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, card: str) -> None:

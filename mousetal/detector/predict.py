@@ -8,31 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from transformers import RTDetrV2ForObjectDetection
 
-from mousetal.detector.config import NetworkConfig
+from mousetal.detector.backends import Forward, Raw, TorchForward
 from mousetal.errors import InvalidRequest, ModelError
 from mousetal.execution import Execution
 from mousetal.modelconfig import RtdetrConfig
 from mousetal.types import Detections, DetectorBatch, DetectorSpec, UInt8Array
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Raw:
-    """What the network says of a batch, in float32.
-
-    ``logits`` is (n, queries, classes), ``boxes`` (n, queries, 4) as centre x, centre y, width, height, in shares of
-    the image.
-    """
-
-    logits: torch.Tensor
-    boxes: torch.Tensor
 
 
 class Detector:
@@ -44,12 +31,14 @@ class Detector:
         config: RtdetrConfig,
         spec: DetectorSpec,
         execution: Execution,
+        forward: Forward | None = None,
     ) -> None:
+        """``forward`` computes the network's outputs (`backends`); by default torch does."""
         self.config = config
         self.spec = spec
         self.network = network
-        self._eval_layer = NetworkConfig.from_json(config.network, f"{spec.name}: network").eval_layer
-        self._execution = execution
+        self._precision = execution.precision
+        self._forward = forward or TorchForward(network, config, execution)
 
     def warm_up(self) -> None:
         """Run once on an empty image, so that the first request does not pay for allocations and kernel choices."""
@@ -63,6 +52,7 @@ class Detector:
         for batch in batches:
             yield self.predict(batch, score_threshold)
 
+    @torch.inference_mode()
     def predict(self, batch: DetectorBatch, score_threshold: float | None = None) -> list[Detections]:
         """Detections of each frame of the batch, best first, in pixels of the source frames.
 
@@ -77,7 +67,7 @@ class Detector:
         scores, labels, boxes = best(self.forward(batch.images), batch.source_sizes)
         if not bool(scores.isfinite().all() and boxes.isfinite().all()):
             raise ModelError(
-                f"{self.spec.name}: the network gave no finite numbers in {self._execution.precision}. "
+                f"{self.spec.name}: the network gave no finite numbers in {self._precision}. "
                 "Its weights are broken or too large for the precision: try PRECISION=fp32."
             )
         kept = (scores >= threshold).sum(dim=1).tolist()  # scores fall along a row, so the kept ones come first
@@ -87,16 +77,9 @@ class Detector:
             for i, (frame, n) in enumerate(zip(batch.frame_indices, kept, strict=True))
         ]
 
-    @torch.inference_mode()
     def forward(self, images: UInt8Array) -> Raw:
         """The network's output, at the decoder layer used for detection, for uint8 RGB `images` (n, S, S, 3)."""
-        # A copy: arrays from the wire are read-only, which torch.from_numpy does not take.
-        pixels = torch.tensor(images, device=self._execution.device).permute(0, 3, 1, 2).float().div_(255)
-        with self._execution.autocast():
-            output = self.network.model(pixel_values=pixels)
-        logits = output.intermediate_logits[:, self._eval_layer]
-        boxes = output.intermediate_reference_points[:, self._eval_layer]
-        return Raw(logits.float(), boxes.float())
+        return self._forward(images)
 
     def _check(self, batch: DetectorBatch) -> None:
         size = self.spec.input_size

@@ -19,6 +19,7 @@ from mousetal.execution import Execution
 from mousetal.modelconfig import MvdConfig, with_classes
 from mousetal.modelfolder import Layout, Located
 from mousetal.mvd import checkpoints
+from mousetal.mvd.backends import choose
 from mousetal.mvd.config import vit_config, with_network
 from mousetal.mvd.predict import Classifier, classifier_spec
 from mousetal.mvd.vit import VisionTransformer, VitConfig
@@ -34,14 +35,19 @@ def load(
     precision: str = "fp32",
     class_names: tuple[str, ...] | None = None,
     compile: bool = False,
+    backend: str = "torch",
+    threads: int = 0,
 ) -> Classifier:
     """The classifier in a model folder, a folder of a reference training run, or one of the latter's weight files.
 
-    ``precision`` is "fp32", "bf16" or "fp16". ``class_names`` replaces the stored (or, for runs of the reference
-    system, assumed) names, in the model's order. What had to be assumed is logged and stands in ``spec.assumptions``.
+    ``precision`` is "fp32", "bf16" or "fp16"; ``backend`` is "torch", "openvino" (on a CPU, with ``threads`` threads or
+    one per core) or "auto". A way other than torch in fp32 is used once it has shown that it computes the same
+    (`acceptance`), else torch in fp32 is, with a warning. ``class_names`` replaces the stored (or, for runs of the
+    reference system, assumed) names, in the model's order. What had to be assumed is logged and stands in
+    ``spec.assumptions``.
     Raises ModelError when the path holds no such model or its weights do not fit, SettingsError for an unusable device.
     """
-    execution = Execution.on(device, precision, compile)
+    execution = Execution.on(device, precision, compile, backend, threads)
     located = modelfolder.locate(Path(path))
     config, state, assumptions = _read(located, class_names)
     with torch.device("meta"):
@@ -49,8 +55,9 @@ def load(
     network = _filled(network, state, str(located.weights))
     for assumption in assumptions:
         log.warning("assumed of a model without config.json model=%s assumed=%r", located.name, assumption)
+    logits, execution = choose(network, config, execution, located.name)
     spec = classifier_spec(config, located.name, located.sha256(), assumptions, execution)
-    return Classifier(network, config, spec, execution)
+    return Classifier(network, config, spec, execution, logits)
 
 
 def save(folder: str | Path, network: VisionTransformer, config: MvdConfig, card: str) -> None:

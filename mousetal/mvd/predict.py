@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mousetal.errors import InvalidRequest, ModelError, SettingsError
+from mousetal.errors import InvalidRequest, ModelError
 from mousetal.execution import Execution
 from mousetal.modelconfig import MvdConfig
+from mousetal.mvd.backends import Logits, Normalised, TorchLogits
 from mousetal.mvd.vit import VisionTransformer
 from mousetal.types import ClassifierSpec, ClipBatch, Float32Array, UInt8Array
 
@@ -26,18 +27,15 @@ class Classifier:
     """A loaded clip classifier. Not safe for use from several threads at once."""
 
     def __init__(
-        self, network: VisionTransformer, config: MvdConfig, spec: ClassifierSpec, execution: Execution
-    ) -> None:
+        self, network: VisionTransformer, config: MvdConfig, spec: ClassifierSpec, execution: Execution,
+        logits: Logits | None = None,
+    ) -> None:  # fmt: skip
+        """``logits`` computes the network's outputs (`backends`); by default torch does."""
         self.config = config
         self.spec = spec
         self.network = network.to(execution.device).eval()
-        self._execution = execution
-        self._run: nn.Module = network
-        if execution.compiled:
-            self._run = torch.compile(network)  # type: ignore[assignment]  # it returns a module for a module
-        shape = (1, 1, 1, 1, 3)
-        self._mean = torch.tensor(config.input.mean, device=execution.device).reshape(shape)
-        self._std = torch.tensor(config.input.std, device=execution.device).reshape(shape)
+        self._precision = execution.precision
+        self._logits = logits or TorchLogits(network, config, execution)
 
     @torch.inference_mode()
     def predict(self, clips: UInt8Array) -> Float32Array:
@@ -50,18 +48,14 @@ class Classifier:
         self._check(clips)
         if len(clips) == 0:
             return np.zeros((0, len(self.config.classes)), np.float32)
-        # A copy: arrays from the wire are read-only, which torch.from_numpy does not take.
-        pixels = self.normalise(torch.tensor(clips, device=self._execution.device))
-        with self._execution.autocast():
-            logits: Tensor = self._run(pixels)
-        logits = logits.float() / self.config.temperature
+        logits = torch.from_numpy(self._logits(clips)) / self.config.temperature
         scores = logits.sigmoid() if self.config.multi_label else logits.softmax(dim=1)
         if not bool(scores.isfinite().all()):
             raise ModelError(
-                f"{self.spec.name}: the network gave no finite numbers in {self._execution.precision}. "
+                f"{self.spec.name}: the network gave no finite numbers in {self._precision}. "
                 "Its weights are broken or too large for the precision: try PRECISION=fp32."
             )
-        return np.asarray(scores.cpu().numpy(), np.float32)
+        return np.asarray(scores.numpy(), np.float32)
 
     def classify(self, batches: Iterable[ClipBatch]) -> Iterator[Float32Array]:
         """``predict`` for one batch after the other, lazily: the pipeline's ``classify``."""
@@ -70,22 +64,11 @@ class Classifier:
 
     def normalise(self, clips: Tensor) -> Tensor:
         """What the network takes, float32 (n, 3, T, S, S), of uint8 clips (n, T, S, S, 3)."""
-        pixels = clips.float().div_(255).sub_(self._mean).div_(self._std)
-        return pixels.permute(0, 4, 1, 2, 3)
+        return Normalised(self.network, self.config).to(clips.device).normalise(clips)
 
     def warm_up(self) -> None:
-        """Classifies one grey clip, so that one-off work (memory, kernels, compilation) is done before the first.
-
-        Raises SettingsError when the network cannot be compiled here, for lack of a C++ compiler for instance.
-        """
-        grey = np.full((1, *self._clip_shape), 127, np.uint8)
-        try:
-            self.predict(grey)
-        except RuntimeError as error:
-            if not self._execution.compiled:
-                raise
-            reason = str(error).splitlines()[0]
-            raise SettingsError(f"COMPILE: the network cannot be compiled here ({reason}). Set COMPILE=0.") from error
+        """Classifies one grey clip, so that one-off work (memory, kernels) is done before the first."""
+        self.predict(np.full((1, *self._clip_shape), 127, np.uint8))
         log.info("classifier is warm model=%s device=%s", self.spec.name, self.spec.device)
 
     @property

@@ -104,7 +104,13 @@ def load(found: ServiceSettings) -> DetectorModel:
     import mousetal.detector
     from mousetal.services.device import device_for
 
-    return mousetal.detector.load(found.model_dir, device=device_for(found), precision=found.precision)
+    return mousetal.detector.load(
+        found.model_dir,
+        device=device_for(found),
+        precision=found.precision,
+        backend=found.backend,
+        threads=found.threads,
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import logging
 
 import torch
 
+from mousetal.cores import usable_cores
 from mousetal.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
@@ -13,8 +14,7 @@ log = logging.getLogger(__name__)
 
 def device_for(found: ServiceSettings) -> str:
     """The torch device that DEVICE stands for on this machine; sets the number of CPU threads on the way."""
-    if found.threads:
-        torch.set_num_threads(found.threads)
+    torch.set_num_threads(found.threads or usable_cores())
     if found.device == "cpu":
         return "cpu"
     if not torch.cuda.is_available():

@@ -105,6 +105,8 @@ def load(found: ServiceSettings) -> ClassifierModel:
         precision=found.precision,
         class_names=found.class_names,
         compile=found.compile,
+        backend=found.backend,
+        threads=found.threads,
     )
 
 

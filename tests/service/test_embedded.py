@@ -44,6 +44,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.Servi
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embedded, "PROGRAMS", TOYS)
         with embedded.services(driver_settings(folder), folder / "logs") as running:
+            patch.undo()  # other tests of this module start real ones
             yield running
 
 

@@ -1,0 +1,150 @@
+"""Ways to compute what the detector says, behind one signature: uint8 images (n, S, S, 3) to logits and boxes.
+
+`choose` gives the one that was asked for, once it has shown that it computes what torch does in float32.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from transformers import RTDetrV2ForObjectDetection
+from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2FrozenBatchNorm2d
+
+from mousetal import acceptance
+from mousetal.detector.config import NetworkConfig
+from mousetal.errors import SettingsError
+from mousetal.execution import Execution, refused
+from mousetal.modelconfig import RtdetrConfig
+from mousetal.types import UInt8Array
+
+FROZEN_EPS = 1e-5  # the library's own, where batch norms are frozen
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Raw:
+    """What the network says of a batch, in float32.
+
+    ``logits`` is (n, queries, classes), ``boxes`` (n, queries, 4) as centre x, centre y, width, height, in shares of
+    the image.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+
+
+Forward = Callable[[UInt8Array], Raw]
+
+
+class EvalLayer(nn.Module):
+    """The network from uint8 images (n, S, S, 3) to logits and boxes of the decoder layer that is used."""
+
+    def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig) -> None:
+        super().__init__()
+        self.model = network.model
+        self.layer = NetworkConfig.from_json(config.network, "network").eval_layer
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        pixels = images.permute(0, 3, 1, 2).float() / 255  # in channels-last order, as images are
+        output = self.model(pixel_values=pixels)
+        return output.intermediate_logits[:, self.layer], output.intermediate_reference_points[:, self.layer]
+
+
+class TorchForward:
+    """By torch itself; in float32 the measure of all others. The network is copied, its batch norms are folded."""
+
+    def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
+        self._execution = execution
+        module = fold_batch_norms(EvalLayer(network, config).eval())
+        self._run = module.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def __call__(self, images: UInt8Array) -> Raw:
+        # A copy: arrays from the wire are read-only, which torch.from_numpy does not take.
+        pixels = torch.tensor(images, device=self._execution.device)
+        with self._execution.autocast():
+            logits, boxes = self._run(pixels)
+        return Raw(logits.float(), boxes.float())
+
+
+class OpenvinoForward:
+    """By an OpenVINO graph, which folds what can be folded itself."""
+
+    def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
+        from mousetal.openvinograph import Graph
+
+        example = torch.zeros((1, config.input.input_size, config.input.input_size, 3), dtype=torch.uint8)
+        self._graph = Graph(EvalLayer(network, config).eval(), example, execution.precision, execution.threads)
+
+    def __call__(self, images: UInt8Array) -> Raw:
+        logits, boxes = self._graph(images)
+        return Raw(torch.from_numpy(logits), torch.from_numpy(boxes))
+
+
+def choose(
+    network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution, name: str
+) -> tuple[Forward, Execution]:
+    """The way that ``execution`` asks for, or the exact one where that does not compute the same."""
+    exact = TorchForward(network, config, execution.exact())
+    if execution.is_exact:
+        return exact, execution
+    kind: type[OpenvinoForward] | type[TorchForward] = TorchForward
+    if execution.backend == "openvino":
+        kind = OpenvinoForward
+    images = acceptance.make_images(config.input.input_size)
+    try:
+        fast: Forward = kind(network, config, execution)
+        answers = [fast(image[None]) for image in images]
+    except (RuntimeError, SettingsError) as error:
+        return exact, refused(execution, name, str(error).splitlines()[0])
+    verdict = acceptance.judge_boxes(
+        _arrays([exact(image[None]) for image in images]), _arrays(answers), _logit(config.input.score_threshold),
+        config.acceptance.at(execution.precision),
+    )  # fmt: skip
+    if verdict.problem:
+        return exact, refused(execution, name, verdict.problem)
+    log.info("accepted model=%s as=%s: %s", name, execution, verdict)
+    return fast, execution
+
+
+def fold_batch_norms(module: nn.Module) -> nn.Module:
+    """A copy for inference in which every convolution that a batch norm follows has taken it in."""
+    folded = copy.deepcopy(module)
+    for parent in list(folded.modules()):
+        for (first_name, first), (second_name, second) in pairwise(list(parent.named_children())):
+            norm = _batch_norm(second)
+            if isinstance(first, nn.Conv2d) and norm is not None:
+                setattr(parent, first_name, fuse_conv_bn_eval(first, norm))
+                setattr(parent, second_name, nn.Identity())
+    return folded
+
+
+def _batch_norm(module: nn.Module) -> nn.BatchNorm2d | None:
+    """The module as torch's batch norm, if it is one, frozen or not."""
+    if isinstance(module, nn.BatchNorm2d):
+        return module
+    if not isinstance(module, RTDetrV2FrozenBatchNorm2d):
+        return None
+    norm = nn.BatchNorm2d(len(module.weight), eps=FROZEN_EPS).eval()
+    norm.load_state_dict(module.state_dict(), strict=False)
+    return norm
+
+
+def _arrays(answers: list[Raw]) -> tuple[np.ndarray, np.ndarray]:
+    return (np.concatenate([one.logits.cpu().numpy() for one in answers]),
+            np.concatenate([one.boxes.cpu().numpy() for one in answers]))  # fmt: skip
+
+
+def _logit(share: float) -> float:
+    share = min(max(share, 1e-6), 1 - 1e-6)
+    return math.log(share / (1 - share))

@@ -1,0 +1,100 @@
+"""Ways to compute the classifier's logits, behind one signature: uint8 clips (n, T, S, S, 3) to float32 (n, classes).
+
+`choose` gives the one that was asked for, once it has shown that it computes what torch does in float32.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mousetal import acceptance
+from mousetal.errors import SettingsError
+from mousetal.execution import Execution, refused
+from mousetal.modelconfig import MvdConfig
+from mousetal.mvd.vit import VisionTransformer
+from mousetal.types import Float32Array, UInt8Array
+
+Logits = Callable[[UInt8Array], Float32Array]
+
+log = logging.getLogger(__name__)
+
+
+class Normalised(nn.Module):
+    """The network behind its normalisation: takes uint8 clips (n, T, S, S, 3)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, config: MvdConfig) -> None:
+        super().__init__()
+        self.network = network
+        for name, values in (("mean", config.input.mean), ("std", config.input.std)):
+            self.register_buffer(name, torch.tensor(values).reshape(1, 1, 1, 1, 3), persistent=False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        logits: Tensor = self.network(self.normalise(clips))
+        return logits
+
+    def normalise(self, clips: Tensor) -> Tensor:
+        """What the network takes, float32 (n, 3, T, S, S)."""
+        return ((clips.float() / 255 - self.mean) / self.std).permute(0, 4, 1, 2, 3)
+
+
+class TorchLogits:
+    """By torch itself; in float32 and not compiled the measure of all others."""
+
+    def __init__(self, network: VisionTransformer, config: MvdConfig, execution: Execution) -> None:
+        self._execution = execution
+        module = Normalised(network, config).to(execution.device).eval()
+        self._run: nn.Module = torch.compile(module) if execution.compiled else module  # type: ignore[assignment]
+
+    @torch.inference_mode()
+    def __call__(self, clips: UInt8Array) -> Float32Array:
+        # A copy: arrays from the wire are read-only, which torch.from_numpy does not take.
+        pixels = torch.tensor(clips, device=self._execution.device)
+        with self._execution.autocast():
+            logits: Tensor = self._run(pixels)
+        return np.asarray(logits.float().cpu().numpy(), np.float32)
+
+
+class OpenvinoLogits:
+    """By an OpenVINO graph, normalisation included."""
+
+    def __init__(self, network: VisionTransformer, config: MvdConfig, execution: Execution) -> None:
+        from mousetal.openvinograph import Graph
+
+        size = config.input.input_size
+        example = torch.zeros((1, config.input.num_frames, size, size, 3), dtype=torch.uint8)
+        self._graph = Graph(Normalised(network, config).eval(), example, execution.precision, execution.threads)
+
+    def __call__(self, clips: UInt8Array) -> Float32Array:
+        return self._graph(clips)[0]
+
+
+def choose(network: VisionTransformer, config: MvdConfig, execution: Execution, name: str) -> tuple[Logits, Execution]:
+    """The way that ``execution`` asks for, or the exact one where that does not compute the same.
+
+    Raises SettingsError when the network cannot be compiled by torch here, for lack of a C++ compiler for instance.
+    """
+    exact = TorchLogits(network, config, execution.exact())
+    if execution.is_exact:
+        return exact, execution
+    try:
+        fast: Logits = (OpenvinoLogits if execution.backend == "openvino" else TorchLogits)(network, config, execution)
+        clips = acceptance.make_clips(config.input.num_frames, config.input.input_size)
+        answers = np.concatenate([fast(clip[None]) for clip in clips])
+    except (RuntimeError, SettingsError) as error:
+        reason = str(error).splitlines()[0]
+        if execution.compiled:
+            raise SettingsError(f"COMPILE: the network cannot be compiled here ({reason}). Set COMPILE=0.") from error
+        return exact, refused(execution, name, reason)
+    verdict = acceptance.judge_logits(exact(clips), answers, config.acceptance.at(execution.precision))
+    if verdict.problem:
+        return exact, refused(execution, name, verdict.problem)
+    log.info("accepted model=%s as=%s: %s", name, execution, verdict)
+    return fast, execution

@@ -1,0 +1,81 @@
+"""A torch module as an OpenVINO graph on the CPU.
+
+    graph = Graph(module, example, precision="fp32", threads=2)
+    scores, boxes = graph(images)             # uint8 (n, ...) -> float32 (n, ...) per output
+
+On a CPU single items that run side by side, one per core, are faster than batches (less to hold in caches), so the
+graph takes one item, and a batch is spread over as many streams as there are cores.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mousetal.cores import usable_cores
+from mousetal.errors import SettingsError
+from mousetal.types import Float32Array, UInt8Array
+
+MOST_STREAMS = 8  # each holds a network's intermediate results
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+CAPABILITIES = {"bf16": "BF16", "fp16": "FP16"}
+
+
+class Graph:
+    """``module`` in evaluation mode, traced on ``example`` (1, ...), which also fixes the shape of an item.
+
+    Raises SettingsError when this CPU has no arithmetic of ``precision``, RuntimeError when the module cannot be
+    converted.
+    """
+
+    def __init__(self, module: nn.Module, example: Tensor, precision: str, threads: int) -> None:
+        import openvino  # optional, and slow to import
+
+        core = openvino.Core()
+        if precision in CAPABILITIES and CAPABILITIES[precision] not in core.get_property(
+            "CPU", "OPTIMIZATION_CAPABILITIES"
+        ):
+            raise SettingsError(f"this CPU computes no {precision}")
+        cores = threads or usable_cores()
+        streams = min(cores, MOST_STREAMS)
+        compiled = core.compile_model(
+            _converted(module, example), "CPU",
+            {"INFERENCE_PRECISION_HINT": HINTS[precision], "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": cores},
+        )  # fmt: skip
+        self._shapes = [tuple(output.shape) for output in compiled.outputs]
+        self._queue = openvino.AsyncInferQueue(compiled, streams)
+        self._queue.set_callback(self._keep)
+        self._results: list[Float32Array] = []
+
+    def __call__(self, items: UInt8Array) -> tuple[Float32Array, ...]:
+        """All outputs for a batch of items. Not safe for use from several threads at once."""
+        self._results = [np.empty((len(items), *shape[1:]), np.float32) for shape in self._shapes]
+        for number in range(len(items)):
+            self._queue.start_async({0: items[number : number + 1]}, number)
+        self._queue.wait_all()
+        return tuple(self._results)
+
+    def _keep(self, request: Any, number: int) -> None:
+        for place, result in enumerate(self._results):
+            result[number] = request.get_output_tensor(place).data[0]
+
+
+def _converted(module: nn.Module, example: Tensor) -> Any:
+    """The module as OpenVINO's own model.
+
+    By the frontend itself: the convenience function around it reports use over the network.
+    """
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's, about constants that are meant
+        decoder = TorchScriptPythonDecoder(module, example_input=(example,))
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    model = frontend.convert(frontend.load(decoder))
+    model.reshape({0: list(example.shape)})
+    return model
