@@ -7,15 +7,18 @@ zeros in ``crop_xyxy``; flags are joined by semicolons.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from mousetal.plan import WindowResult
 from mousetal.types import BoxInt, Detections, FrameBox, FrameRange, Window, WindowScore
 
 Arrays = dict[str, npt.NDArray[Any]]
 FLAG_SEPARATOR = ";"
+
+T = TypeVar("T")
 
 
 def pack_scores(scores: Sequence[WindowScore], num_classes: int) -> Arrays:
@@ -99,6 +102,34 @@ def unpack_detections(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[Detection
     frames, skipped = arrays["detection_frame"].tolist(), arrays["detection_skipped"].tolist()
     # Without a frame, split still gives one empty piece.
     return tuple(Detections(*found) for found in zip(frames, boxes, scores, labels, skipped, strict=False))
+
+
+def pack_results(results: Sequence[WindowResult]) -> Arrays:
+    """Arrays of windows with what became known with each: scores, detections, missing frames. At least one result."""
+    scores = [result.score for result in results]
+    gaps = [gap for result in results for gap in result.missing]
+    return {
+        **pack_scores(scores, len(scores[0].probabilities)),
+        **pack_detections([found for result in results for found in result.detections]),
+        "detections_per_window": np.array([len(result.detections) for result in results], np.int64),
+        "missing": np.array([(gap.start_frame, gap.end_frame) for gap in gaps], np.int64).reshape(-1, 2),
+        "missing_per_window": np.array([len(result.missing) for result in results], np.int64),
+    }
+
+
+def unpack_results(arrays: Mapping[str, npt.NDArray[Any]]) -> list[WindowResult]:
+    """The results that `pack_results` was given. Raises KeyError, TypeError or ValueError for other arrays."""
+    scores = unpack_scores(arrays)
+    gaps = tuple(FrameRange(start, end) for start, end in arrays["missing"].tolist())
+    detections = _shared_out(unpack_detections(arrays), arrays["detections_per_window"])
+    missing = _shared_out(gaps, arrays["missing_per_window"])
+    return [WindowResult(*parts) for parts in zip(scores, detections, missing, strict=True)]
+
+
+def _shared_out(items: tuple[T, ...], counts: npt.NDArray[np.int64]) -> list[tuple[T, ...]]:
+    """The first ``counts[0]`` items, then the next ``counts[1]``, and so on."""
+    ends = np.cumsum(counts).tolist()
+    return [items[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def _texts(texts: list[str]) -> npt.NDArray[np.str_]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -27,8 +28,9 @@ def finish(video: str, results: Sequence[WindowResult], plan: Plan) -> VideoResu
     info, classifier = plan.info, plan.classifier
     scores = tuple(result.score for result in results)
     found = (one for result in results for one in result.detections)
-    sightings = list(follow(found, info.pts_seconds, plan.max_gap_s, plan.detector.score_threshold))
-    boxes = tuple(sighting.box for sighting in sightings if sighting.box is not None)
+    census = _Census()
+    sightings = follow(found, info.pts_seconds, plan.max_gap_s, plan.detector.score_threshold)
+    boxes = tuple(sighting.box for sighting in census.of(sightings) if sighting.box is not None)
     missing = merge(gap for result in results for gap in result.missing)
     posteriors = frame_posteriors(scores, info.num_frames, len(classifier.classes))
     if plan.reference_compat:
@@ -48,7 +50,7 @@ def finish(video: str, results: Sequence[WindowResult], plan: Plan) -> VideoResu
         bouts=bouts,
         not_scored=_not_scored(posteriors, scores, missing),
         decoded_frames=info.num_frames - sum(len(gap) for gap in missing),
-        warnings=_warnings(plan, missing, sightings),
+        warnings=_warnings(plan, missing, census, has_animal=bool(boxes)),
         reference_compat=plan.reference_compat,
     )
 
@@ -83,7 +85,23 @@ def _not_scored(
     return tuple(NotScored(FrameRange(start, end), REASONS[why[start]]) for start, end in pairwise(edges) if why[start])
 
 
-def _warnings(plan: Plan, missing: Sequence[FrameRange], sightings: Sequence[Sighting]) -> tuple[str, ...]:
+@dataclass
+class _Census:
+    """Counts over sightings that pass by: an hour of them is not kept."""
+
+    frames: int = 0
+    looks: int = 0
+    crowded: int = 0
+
+    def of(self, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
+        for sighting in sightings:
+            self.frames += 1
+            self.looks += not sighting.detections.is_skipped
+            self.crowded += sighting.num_ignored > 0
+            yield sighting
+
+
+def _warnings(plan: Plan, missing: Sequence[FrameRange], census: _Census, has_animal: bool) -> tuple[str, ...]:
     info = plan.info
     warnings = list(info.warnings)
     if missing:
@@ -95,11 +113,10 @@ def _warnings(plan: Plan, missing: Sequence[FrameRange], sightings: Sequence[Sig
         warnings.append(
             f"variable frame rate ({float(info.fps):.2f} on average): times are exact, windows take frames by count"
         )
-    looks = sum(not sighting.detections.is_skipped for sighting in sightings)
-    if sightings and all(sighting.box is None for sighting in sightings):
+    looks, crowded = census.looks, census.crowded
+    if census.frames and not has_animal:
         outcome = "whole frames were classified" if plan.reference_compat else "nothing was scored"
         warnings.append(f"no animal was found on any of {looks} frames; {outcome}")
-    crowded = sum(sighting.num_ignored > 0 for sighting in sightings)
     if crowded and not plan.reference_compat:
         warnings.append(
             f"boxes away from the animal's track were left out on {crowded} of {looks} frames: "

@@ -14,20 +14,13 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
-import numpy.typing as npt
 
 from mousetal import atomic
-from mousetal.arrays import Arrays, pack_detections, pack_scores, unpack_detections, unpack_scores
+from mousetal.arrays import pack_results, unpack_results
 from mousetal.errors import RecordError
 from mousetal.plan import WindowResult
-from mousetal.types import FrameRange
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 class PartFolder:
@@ -67,7 +60,7 @@ class PartFolder:
             return
         if self._count == 0:
             atomic.write_text(self.folder / "key.txt", self._key)
-        atomic.write_arrays(self.folder / f"{self._count:06d}.npz", _arrays(results))
+        atomic.write_arrays(self.folder / f"{self._count:06d}.npz", pack_results(results))
         self._count += 1
 
     def remove(self) -> None:
@@ -80,31 +73,9 @@ class PartFolder:
                 folder.rmdir()
 
 
-def _arrays(results: Sequence[WindowResult]) -> Arrays:
-    scores = [result.score for result in results]
-    gaps = [gap for result in results for gap in result.missing]
-    return {
-        **pack_scores(scores, len(scores[0].probabilities)),
-        **pack_detections([found for result in results for found in result.detections]),
-        "detections_per_window": np.array([len(result.detections) for result in results], np.int64),
-        "missing": np.array([(gap.start_frame, gap.end_frame) for gap in gaps], np.int64).reshape(-1, 2),
-        "missing_per_window": np.array([len(result.missing) for result in results], np.int64),
-    }
-
-
 def _read(path: Path) -> list[WindowResult]:
     arrays = atomic.read_arrays(path)
     try:
-        scores = unpack_scores(arrays)
-        gaps = tuple(FrameRange(start, end) for start, end in arrays["missing"].tolist())
-        detections = _shared_out(unpack_detections(arrays), arrays["detections_per_window"])
-        missing = _shared_out(gaps, arrays["missing_per_window"])
-        return [WindowResult(*parts) for parts in zip(scores, detections, missing, strict=True)]
+        return unpack_results(arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}: not a part as this version writes it ({error!r}).") from error
-
-
-def _shared_out(items: tuple[T, ...], counts: npt.NDArray[np.int64]) -> list[tuple[T, ...]]:
-    """The first ``counts[0]`` items, then the next ``counts[1]``, and so on."""
-    ends = np.cumsum(counts).tolist()
-    return [items[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]

@@ -53,8 +53,8 @@ def render(seeds: Iterable[int], folder: Path) -> list[Path]:
 
 def tally_films(paths: Sequence[Path], models: Path, tolerance_s: float) -> dict[str, Tally]:
     """Counts over rendered films, analysed with the two demo models in ``models``."""
-    detector = mousetal.detector.load(models / "demo-detector")
-    classifier = mousetal.mvd.load(models / "demo-mvd")
+    detector = mousetal.detector.load(models / "demo-detector", backend="auto")  # as a driver's services would
+    classifier = mousetal.mvd.load(models / "demo-mvd", backend="auto")
     total = dict.fromkeys(BEHAVIORS, Tally())
     for path in paths:
         result = analyse_video(path, detector, classifier)

@@ -1,0 +1,113 @@
+"""Whether memory grows with the length of a video: `python -m bench.memory --minutes 60`.
+
+The driver, with both services as its children, analyses a video of one minute and one of ``--minutes`` (the same drawn
+film over and over, joined without decoding). Printed is, for each of the three processes, the resident memory after the
+first minute, at its highest and at the end, in MiB. The long run may end at most ``--allowed`` MiB above the short one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import av
+
+from training.real_videos import join_clips
+from training.synthetic import Film
+
+FILM_S = 20.0
+SAMPLE_EVERY_S = 0.5
+NAMES = {"mousetal.services.detector": "detector", "mousetal.services.mvd": "mvd"}
+
+
+def write_film(path: Path) -> None:
+    """One drawn film in which every frame follows the one before, so that copies can be joined."""
+    film = Film(1, FILM_S, size=(320, 240), fps=30)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=film.fps, options={"bf": "0", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = film.width, film.height, "yuv420p"
+        for number in range(film.num_frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(film.frame(number)[0], format="rgb24")))
+        container.mux(stream.encode())
+
+
+def resident_mib(pid: int) -> float | None:
+    """Resident memory of a process, MiB; None when it has ended."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def processes(driver: int) -> dict[str, int]:
+    """The driver and its two services, by name."""
+    found = {"driver": driver}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().decode().split("\0")
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        for module, name in NAMES.items():
+            if parent == driver and module in command:
+                found[name] = int(entry.name)
+    return found
+
+
+def sampled(path: Path, output: Path, options: list[str]) -> dict[str, list[float]]:
+    """Resident memory of the three processes over a run, by name; the start, while models load, is left out."""
+    command = [sys.executable, "-m", "inference_script", "--input", str(path), "--output", str(output), *options]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    samples: dict[str, list[float]] = {"driver": [], "detector": [], "mvd": []}
+    started = time.monotonic()
+    while driver.poll() is None:
+        for name, pid in processes(driver.pid).items():
+            if (value := resident_mib(pid)) is not None and value > 1:
+                samples[name].append(value)
+        time.sleep(SAMPLE_EVERY_S)
+    if driver.returncode != 0:
+        raise SystemExit(f"the driver ended with {driver.returncode}; see {output}")
+    print(f"  {time.monotonic() - started:.0f} s", file=sys.stderr)
+    return samples
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=int, default=60)
+    parser.add_argument("--allowed", type=float, default=50.0, help="MiB")
+    parser.add_argument("options", nargs="*", help="further options for the driver, after --")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mp4"
+        write_film(film)
+        ends = {}
+        for minutes in (1, arguments.minutes):
+            path = Path(folder) / f"{minutes}-minutes.mp4"
+            join_clips([film] * round(minutes * 60 / FILM_S), path)
+            print(f"{minutes} minutes of video", file=sys.stderr)
+            samples = sampled(path, Path(folder) / f"output-{minutes}", arguments.options)
+            ends[minutes] = samples
+        last = f"{arguments.minutes} min: end"
+        print(f"{'process':10} {'1 min: end':>11} {'peak':>7} {last:>12} {'peak':>7} {'more':>7}")
+        worst = 0.0
+        for name in ends[1]:
+            short, long = ends[1][name], ends[arguments.minutes][name]
+            more = long[-2] - short[-2]  # the last one may be of a process that is ending
+            worst = max(worst, more)
+            print(f"{name:10} {short[-2]:11.0f} {max(short):7.0f} {long[-2]:12.0f} {max(long):7.0f} {more:+7.0f}")
+    is_kept = worst <= arguments.allowed
+    print(f"within {arguments.allowed:g} MiB: {'yes' if is_kept else 'NO'}")
+    return 0 if is_kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
