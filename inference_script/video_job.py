@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 
 from inference_script.models import Models
-from mousetal.backlog import Backlog
 from mousetal.closing import close
 from mousetal.errors import OutputError, ServiceError, ServiceUnavailable, VideoError
 from mousetal.meter import StageMeter
+from mousetal.packed import Packed, packed_results
 from mousetal.parts import PartFolder
 from mousetal.pipeline import analyse, finish
-from mousetal.plan import Plan, resume_frame
+from mousetal.plan import Plan, WindowResult, resume_frame
 from mousetal.settings import DriverSettings
 from mousetal.types import VideoInfo, VideoResult
 from mousetal.video import decode
@@ -39,7 +39,7 @@ def analyse_video(
     ``reach`` is told the number of frames that are finished. Raises VideoError, OutputError, ServiceError, GaveUpError
     when it is this video that a service can't stand, or ServiceUnavailable when one stays away.
     """
-    results = Backlog(parts.load())
+    results = packed_results(parts.load())
     if results:
         log.info("Going on from where it stopped. video=%s frame=%d", name, resume_frame(results, plan))
     retries = 0
@@ -58,7 +58,9 @@ def analyse_video(
             models.recover()
 
 
-def _go_on(results: Backlog, plan: Plan, models: Models, parts: PartFolder, meter: StageMeter, reach: Reach) -> None:
+def _go_on(
+    results: Packed[WindowResult], plan: Plan, models: Models, parts: PartFolder, meter: StageMeter, reach: Reach
+) -> None:
     """Append to ``results`` all windows that are not there yet, writing a part every now and then and when it stops."""
     frames = decode(plan.info, resume_frame(results, plan))
     stored, last_part = len(results), time.monotonic()
@@ -78,7 +80,7 @@ def _go_on(results: Backlog, plan: Plan, models: Models, parts: PartFolder, mete
         close(stream)
 
 
-def _finished(name: str, results: Backlog, plan: Plan) -> VideoResult:
+def _finished(name: str, results: Packed[WindowResult], plan: Plan) -> VideoResult:
     found = finish(name, results, plan)
     if found.decoded_frames == 0:
         raise VideoError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from mousetal import reference
 from mousetal.intervals import find_bouts, frame_posteriors, inherit_flags, merge
+from mousetal.packed import packed_boxes, packed_scores
 from mousetal.plan import Plan, WindowResult
 from mousetal.track import Sighting, follow
 from mousetal.types import Bout, Float32Array, FrameRange, NotScored, VideoResult, WindowScore
@@ -26,11 +27,11 @@ def finish(video: str, results: Sequence[WindowResult], plan: Plan) -> VideoResu
     then carries the flag "damaged". The frames themselves are listed as not scored, and their posterior is NaN.
     """
     info, classifier = plan.info, plan.classifier
-    scores = tuple(result.score for result in results)
+    scores = packed_scores((result.score for result in results), len(classifier.classes))
     found = (one for result in results for one in result.detections)
     census = _Census()
     sightings = follow(found, info.pts_seconds, plan.max_gap_s, plan.detector.score_threshold)
-    boxes = tuple(sighting.box for sighting in census.of(sightings) if sighting.box is not None)
+    boxes = packed_boxes(sighting.box for sighting in census.of(sightings) if sighting.box is not None)
     missing = merge(gap for result in results for gap in result.missing)
     posteriors = frame_posteriors(scores, info.num_frames, len(classifier.classes))
     if plan.reference_compat:

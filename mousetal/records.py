@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mousetal import __version__, atomic
-from mousetal.arrays import pack_boxes, pack_scores, unpack_boxes, unpack_scores
 from mousetal.errors import RecordError
 from mousetal.formats.csv import boxes_text
+from mousetal.packed import boxes_of_arrays, packed_boxes, packed_scores, scores_of_arrays
 from mousetal.seconds import bout_seconds
 from mousetal.types import Bout, BoutRule, ClassifierSpec, DetectorSpec, FrameRange, NotScored, VideoInfo, VideoResult
 
@@ -48,8 +48,8 @@ def thumbnails_path(output: Path, video: str) -> Path:
 def write_video(output: Path, result: VideoResult, fingerprint: str = "") -> None:
     """Write one video's results; raises OutputError. The JSON comes last and says that all is there."""
     arrays = {
-        **pack_scores(result.scores, len(result.classifier.classes)),
-        **pack_boxes(result.boxes),
+        **packed_scores(result.scores, len(result.classifier.classes)).arrays(),
+        **packed_boxes(result.boxes).arrays(),
         "posteriors": result.posteriors,
         "pts_seconds": result.info.pts_seconds,
         "fingerprint": np.array(fingerprint),
@@ -158,13 +158,14 @@ def _result(document: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]) -
     decoded_frames = facts.pop("decoded_frames")
     facts["path"], facts["fps"] = Path(facts["path"]), Fraction(facts["fps"])
     info = VideoInfo(**{**facts, "warnings": tuple(facts["warnings"])})
+    classifier = _spec(ClassifierSpec, document["models"]["classifier"])
     return VideoResult(
         video=document["video"],
         info=info,
         detector=_spec(DetectorSpec, document["models"]["detector"]),
-        classifier=_spec(ClassifierSpec, document["models"]["classifier"]),
-        scores=unpack_scores(arrays),
-        boxes=unpack_boxes(arrays),
+        classifier=classifier,
+        scores=scores_of_arrays(arrays, len(classifier.classes)),
+        boxes=boxes_of_arrays(arrays),
         posteriors=arrays["posteriors"],
         bouts=tuple(_bout(bout) for bout in document["bouts"]),
         not_scored=tuple(

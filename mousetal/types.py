@@ -14,6 +14,7 @@ Classes that hold an array have no ``==``: compare them field by field.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -301,8 +302,8 @@ class VideoResult:
     info: VideoInfo
     detector: DetectorSpec
     classifier: ClassifierSpec
-    scores: tuple[WindowScore, ...]
-    boxes: tuple[FrameBox, ...]
+    scores: Sequence[WindowScore]
+    boxes: Sequence[FrameBox]
     posteriors: Float32Array
     bouts: tuple[Bout, ...]
     not_scored: tuple[NotScored, ...]
