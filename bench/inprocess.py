@@ -1,7 +1,7 @@
 """The services' models in this process: all that the two services do for the driver, and no wire between.
 
-Loaded by the services' own code and settings, each network works on a thread of its own through what has queued up, with
-as many batches under way as the clients have. The difference to the driver with services is what gRPC costs.
+Loaded by the services' own code and settings, each network works on a thread of its own through what has queued up,
+with as many batches under way as the clients have. The difference to the driver with services is what gRPC costs.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class InProcess:
 
 
 def load(environ: Mapping[str, str]) -> InProcess:
-    """Both models, loaded and warm, as the services would load them with these settings (and `.env`, if there is one)."""
+    """Both models, loaded and warm, as the services would load them with these settings."""
     given = {**environ, "LISTEN": ""}
     blank = argparse.Namespace(env=None)
     models = (

@@ -26,8 +26,8 @@ class Way(enum.StrEnum):
 class Row:
     """One way to do the job.
 
-    ``inside`` names the row that is the same without gRPC. ``is_once`` marks a row that is there for its results: it
-    runs in the first round only.
+    ``inside`` names the row that is the same without gRPC, ``against`` the one whose results its own are compared with.
+    ``is_once`` marks a row that is there for its results: it runs in the first round only.
     """
 
     name: str
@@ -35,25 +35,27 @@ class Row:
     way: Way
     settings: Mapping[str, str] = field(default_factory=dict)
     inside: str = ""
+    against: str = ""
     is_once: bool = False
 
 
 EXACT = {"DETECT_EVERY": "1", "PRECISION": "fp32"}
 SPARSE = {"DETECT_EVERY": "auto", "PRECISION": "fp32"}
+COMPAT = {**EXACT, "REFERENCE_COMPAT": "1"}
 FAST = {"BACKEND": "auto", "PRECISION": "bf16"}
 
 REFERENCE = Row("reference", "the reference's schedule", Way.YARDSTICK)
 ROWS: tuple[Row, ...] = (
     REFERENCE,
-    Row("exact", "every sampled frame", Way.DRIVER, EXACT, inside="exact-inside"),
-    Row("sparse", "sparse detection", Way.DRIVER, SPARSE, inside="sparse-inside"),
-    Row("exact-torch", "every sampled frame, torch", Way.DRIVER, {**EXACT, "BACKEND": "torch"}),
-    Row("sparse-torch", "sparse detection, torch", Way.DRIVER, {**SPARSE, "BACKEND": "torch"}),
-    Row("exact-bf16", "every sampled frame, bf16", Way.DRIVER, {**EXACT, **FAST}),
-    Row("sparse-bf16", "sparse detection, bf16", Way.DRIVER, {**SPARSE, **FAST}),
+    Row("exact", "every sampled frame", Way.DRIVER, EXACT, inside="exact-inside", against="exact-inside"),
+    Row("sparse", "sparse detection", Way.DRIVER, SPARSE, inside="sparse-inside", against="exact"),
+    Row("exact-torch", "every sampled frame, torch", Way.DRIVER, {**EXACT, "BACKEND": "torch"}, against="exact"),
+    Row("sparse-torch", "sparse detection, torch", Way.DRIVER, {**SPARSE, "BACKEND": "torch"}, against="exact-torch"),
+    Row("exact-bf16", "every sampled frame, bf16", Way.DRIVER, {**EXACT, **FAST}, against="exact"),
+    Row("sparse-bf16", "sparse detection, bf16", Way.DRIVER, {**SPARSE, **FAST}, against="exact"),
     Row("exact-inside", "every sampled frame, no gRPC", Way.IN_PROCESS, EXACT),
-    Row("sparse-inside", "sparse detection, no gRPC", Way.IN_PROCESS, SPARSE),
-    Row("compat", "REFERENCE_COMPAT=1", Way.DRIVER, {**EXACT, "REFERENCE_COMPAT": "1"}, is_once=True),
+    Row("sparse-inside", "sparse detection, no gRPC", Way.IN_PROCESS, SPARSE, against="sparse"),
+    Row("compat", "the reference's windows and crops", Way.DRIVER, COMPAT, against="reference", is_once=True),
 )
 
 

@@ -52,7 +52,7 @@ class Run:
     measured: Measured
 
 
-def interleaved(bench: Bench, rows: Sequence[Row], rounds: int) -> Iterator[tuple[Row, int]]:
+def interleaved(rows: Sequence[Row], rounds: int) -> Iterator[tuple[Row, int]]:
     """The order of the work: a, b, c, a, b, c, ...; rows that are there for their results come in the first round."""
     for number in range(rounds):
         for row in rows:

@@ -10,7 +10,7 @@ It is never tuned and never removed: what is measured against it stays comparabl
 decides numbers (weights, windows, the shape of crops), so that both can be compared, and nothing that decides speed.
 """
 
-# ruff: noqa: N806 (capitals in a name are its shape, see mousetal.mvd.vit)
+# ruff: noqa: N803, N806 (capitals in a name are its shape, see mousetal.mvd.vit)
 from __future__ import annotations
 
 import time
