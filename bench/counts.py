@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from inference_script.video_job import analyse_video
 from mousetal import video, wire
@@ -131,7 +132,7 @@ def count(path: Path, detect_every: int) -> Counts:
 @contextmanager
 def _counted_decoding(counts: Counts) -> Iterator[None]:
     """Counts what the decoder does, at the two places of `mousetal.video` through which every picture goes."""
-    decode, reformat = video._pictures, video.VideoReformatter
+    decode = video._pictures
 
     def pictures(found: Iterator[Any]) -> Iterator[Any]:
         counts.decodings += 1
@@ -141,7 +142,7 @@ def _counted_decoding(counts: Counts) -> Iterator[None]:
 
     class Reformatter:
         def __init__(self) -> None:
-            self._inner = reformat()
+            self._inner = VideoReformatter()
 
         def reformat(self, *arguments: Any, **named: Any) -> Any:
             counts.conversions += 1

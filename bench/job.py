@@ -24,6 +24,7 @@ from inference_script import embedded, models
 from inference_script.__main__ import main as driver
 from mousetal import atomic
 from mousetal.arrays import pack_scores
+from mousetal.closing import close
 from mousetal.settings import DriverSettings
 from mousetal.types import ClassifierSpec, ClipBatch, Detections, DetectorBatch, DetectorSpec, Float32Array
 from mousetal.video import probe
@@ -84,18 +85,24 @@ class Observed:
         return self._inner.classifier
 
     def detect(self, batches: Iterable[DetectorBatch]) -> Iterator[list[Detections]]:
-        with contextlib.closing(self._inner.detect(batches)) as answers:
+        answers = self._inner.detect(batches)
+        try:
             for answer in answers:
                 self.calls["detect"] += 1
                 self.found += answer
                 yield [self._recording.get(found.frame_index, found) for found in answer]
+        finally:
+            close(answers)
 
     def classify(self, batches: Iterable[ClipBatch]) -> Iterator[Float32Array]:
-        with contextlib.closing(self._inner.classify(batches)) as answers:
+        answers = self._inner.classify(batches)
+        try:
             for answer in answers:
                 self.calls["classify"] += 1
                 self.windows += len(answer)
                 yield answer
+        finally:
+            close(answers)
 
     def recover(self) -> None:
         self._inner.recover()
@@ -185,7 +192,7 @@ def _driver(job: Job, measured: Measured, watch: Watch, recording: replay.Record
             watch.stop(measured)
 
     code = driver([], connect)
-    if seen:
+    if code == 0:
         measured.calls, measured.windows = seen[0].calls, seen[0].windows
         measured.frames_detected = len(seen[0].found)
         replay.write(Path(job.folder) / FOUND, seen[0].found)

@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 from torch import Tensor, nn
@@ -104,7 +105,8 @@ class Models:
         self.eval_layer = NetworkConfig.from_json(detector.config.network, detector.spec.name).eval_layer
         networks: tuple[nn.Module, nn.Module] = (detector.network, classifier.network)
         for network in networks:
-            network.to(device=self._device, dtype=torch.float32, memory_format=torch.contiguous_format).eval()
+            network.to(self._device, torch.float32).eval()
+            network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # its types lack this one
         if not any("BatchNorm" in type(module).__name__ for module in detector.network.modules()):
             raise ModelError(f"{detector.spec.name}: the yardstick needs the network with its batch norms, not folded.")
         write_out_attention(classifier.network)
@@ -201,7 +203,11 @@ def _every(path: Path, step: int) -> Iterator[tuple[int, UInt8Array]]:
         stream.thread_type = "AUTO"
         for number, picture in enumerate(container.decode(stream)):
             if number % step == 0:
-                yield number, to_rgb.reformat(picture, format="rgb24").to_ndarray()
+                yield number, _rgb(to_rgb, picture)
+
+
+def _rgb(to_rgb: VideoReformatter, picture: VideoFrame) -> UInt8Array:
+    return np.asarray(to_rgb.reformat(picture, format="rgb24").to_ndarray(), np.uint8)
 
 
 class RandomAccess:
@@ -221,7 +227,7 @@ class RandomAccess:
         for picture in self._container.decode(self._stream):
             number = self._index.number_of(picture.pts)
             if number in wanted:
-                frames.append(self._to_rgb.reformat(picture, format="rgb24").to_ndarray())
+                frames.append(_rgb(self._to_rgb, picture))
             if number == numbers[-1]:
                 break
         if len(frames) != len(numbers):

@@ -24,7 +24,7 @@ class Line:
     ``ratio`` is how many times faster than the reference's schedule, ``real_time`` how many seconds of video in a
     second; ``cpu_per_minute`` CPU seconds for a minute of video, all processes together. The gRPC shares, of wall and
     of CPU seconds, come from the row without services. ``processes`` holds MiB, ``stages`` and ``busy`` seconds, all
-    medians; ``detected`` is the share of the sampled frames that the detector saw.
+    medians; ``frames_detected`` counts the frames that the detector saw.
     """
 
     row: Row
@@ -45,13 +45,8 @@ class Line:
         """The line as JSON."""
         found = dataclasses.asdict(self)
         row = found.pop("row")
-        return {
-            "name": row["name"],
-            "title": row["title"],
-            "way": str(row["way"]),
-            "settings": row["settings"],
-            **found,
-        }
+        kept = {name: row[name] for name in ("name", "title", "way", "settings")}
+        return {**kept, **found}
 
 
 def lines(runs: Sequence[Run]) -> list[Line]:

@@ -14,6 +14,7 @@ HEADINGS = (
     "wall s",
     "times real time",
     "frames/s",
+    "frames detected",
     "CPU s per min of video",
     "gRPC, of wall / CPU",
     "memory MiB, at the end (peak)",
@@ -76,9 +77,8 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; its columns are as wide as they need to be, so that it can be read without being rendered."""
     cells = [list(headings), *(list(row) for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
-    written = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
-    ]
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
+    written = ["| " + " | ".join(row) + " |" for row in padded]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
     return "\n".join((written[0], rule, *written[1:]))
 
@@ -94,6 +94,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         _spread(line.wall, 1),
         f"{line.real_time:.2f}",
         f"{line.frames_per_second:.0f}",
+        str(line.frames_detected),
         f"{line.cpu_per_minute:.0f}",
         " / ".join(shares) or NONE,
         memory or NONE,
