@@ -156,7 +156,7 @@ def copies() -> dict[str, float]:
     """How many times the pixels of a batch are in new memory of Python's or numpy's while it becomes a message, and
     while a message becomes a batch. The message's own memory is the protobuf library's and is not seen here.
     """
-    frames, side = 4, DETECTOR.input_size
+    frames, side = 64, DETECTOR.input_size  # large next to what else is allocated
     shape = (4, CLASSIFIER.num_frames, CLASSIFIER.input_size, CLASSIFIER.input_size, 3)
     images, clips = np.zeros((frames, side, side, 3), np.uint8), np.zeros(shape, np.uint8)
     boxes_of = DetectorBatch(tuple(range(frames)), ((SIZE),) * frames, images)

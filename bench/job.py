@@ -56,6 +56,7 @@ class Measured:
     """
 
     start_s: float = 0.0
+    load_average: float = 0.0  # of the minute before the work began
     wall_s: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
     busy: dict[str, float] = field(default_factory=dict)
@@ -120,6 +121,7 @@ class Watch:
         self._before = usages(self._own_name)
         self._started = time.perf_counter()
         measured.start_s = self._started - self._born
+        measured.load_average = process.load_average()
 
     def stop(self, measured: Measured) -> None:
         measured.wall_s = time.perf_counter() - self._started

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from bench import process
+
 PACKAGES = ("torch", "transformers", "openvino", "av", "opencv-python-headless", "grpcio", "protobuf", "numpy")
 GIB = 1 << 20  # in KiB, which /proc counts in
 
@@ -22,10 +24,10 @@ def describe(device: str) -> dict[str, Any]:
         "cores": usable,
         "memory_gib": round(float((_line("/proc/meminfo", "MemTotal") or "0").split()[0]) / GIB, 1),
         "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else "",
-        "os": platform.platform(),
+        "os": _system(),
         "python": platform.python_version(),
         "packages": _versions(),
-        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0,
+        "load_average": process.load_average(),
     }
 
 
@@ -37,6 +39,13 @@ def sentence(machine: dict[str, Any]) -> str:
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:g} GiB{gpu}; {machine['os']}, "
         f"Python {machine['python']}, {packages}; load average {machine['load_average']:g} before the first run."
     )
+
+
+def _system() -> str:
+    try:
+        return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {platform.machine()}"
+    except (OSError, KeyError):
+        return f"{platform.system()} {platform.release()}, {platform.machine()}"
 
 
 def _line(path: str, name: str) -> str:

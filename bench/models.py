@@ -25,7 +25,7 @@ from mousetal.types import BoutRule
 
 SEED = 0
 CLASSES = ("idle", "Self-Grooming", "Head/Body TWITCH")
-BOXES = 5  # that the random detector is to find on a frame of noise: its threshold is set there
+BOXES = 5  # that the random detector finds on a frame of noise, by its threshold; about 40 on a frame of a film
 CARD = "# Random weights\n\nOf full size, for `python -m bench`: they cost what trained ones cost and find nothing.\n"
 DEMO = Path(__file__).resolve().parents[1] / "models"
 

@@ -9,15 +9,15 @@ from bench import machine, table
 from bench.summary import Line
 
 NOTE = """\
-Medians of {rounds} interleaved rounds (least-greatest); ratios are taken within a round. Measured from loaded, warm
-models to written results. "gRPC" is what the row takes beyond the same job with both networks in the driver's process.
-Where there are services, "stages" of detect and classify are the driver's waiting for them; their work is in CPU
-seconds."""
+Medians of {rounds} interleaved rounds (least-greatest); ratios are taken within a round, then the median. Measured from
+loaded, warm models to written results. "gRPC" is what the row takes beyond the same job with both networks in the
+driver's process. Where there are services, "stages" of detect and classify are the driver's waiting for them; their
+work is in CPU seconds."""
 
 
 def caption(document: Mapping[str, Any]) -> str:
     """What was measured, and on what, in one sentence."""
-    threads = f"{document['threads']} threads per network" if document["threads"] else "one thread per core and network"
+    threads = f"threads of each network: {document['threads'] or 'one per core'}"
     return (
         f"{document['film']['title']}, {document['models']} (boxes: {document['boxes']}), on {document['device']}, "
         f"{threads}. {machine.sentence(document['machine'])}"

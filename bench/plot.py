@@ -9,7 +9,8 @@ from bench.summary import Line
 from mousetal.svg import PALETTE
 
 WIDTH, LABEL, NUMBERS = 800, 260, 170  # pixels: all, the titles on the left, the numbers on the right
-BAR, GAP, TOP, BOTTOM = 18, 10, 40, 56
+BAR, GAP, TOP, LINE = 18, 10, 40, 16
+CAPTION = 130  # letters of its small print in a line
 INK, FAINT = "#222222", "#dddddd"
 
 
@@ -18,7 +19,9 @@ def svg(lines: Sequence[Line], caption: str) -> str:
     shown = [(line, line.ratio) for line in lines if line.ratio is not None]
     longest = max((ratio.most for _, ratio in shown), default=1.0)
     scale = (WIDTH - LABEL - NUMBERS) / longest
-    height = TOP + len(shown) * (BAR + GAP) + BOTTOM
+    below = _wrapped(caption, CAPTION)
+    base = TOP + len(shown) * (BAR + GAP)
+    height = base + LINE * (len(below) + 1)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
         f'font-size="13" fill="{INK}" role="img">',
@@ -36,11 +39,10 @@ def svg(lines: Sequence[Line], caption: str) -> str:
             f'<text x="{max(end, most) + 8:.1f}" y="{middle + 4:.1f}">{ratio.median:.2f}, '
             f"{line.real_time:.2f} x real time</text>",
         ]
-    base = TOP + len(shown) * (BAR + GAP)
     parts.append(f'<path d="M{LABEL},{TOP - 6}V{base}" stroke="{FAINT}"/>')
     parts += [
-        f'<text x="12" y="{base + 18 + 16 * i}" font-size="11">{escape(words)}</text>'
-        for i, words in enumerate(_wrapped(caption, 130)[:2])
+        f'<text x="12" y="{base + LINE * (i + 1)}" font-size="11">{escape(words)}</text>'
+        for i, words in enumerate(below)
     ]
     return "\n".join((*parts, "</svg>", ""))
 

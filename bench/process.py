@@ -44,3 +44,8 @@ def children(pid: int) -> dict[int, str]:
         except OSError:  # ended meanwhile
             continue
     return found
+
+
+def load_average() -> float:
+    """How many processes wanted a core in the last minute, on average; 0 where the system does not tell."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0

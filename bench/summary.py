@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,23 +21,27 @@ ByRound = Mapping[int, float]
 class Line:
     """One row of the table.
 
-    ``ratio`` is how many times faster than the reference's schedule, ``real_time`` how many seconds of video in a
-    second; ``cpu_per_minute`` CPU seconds for a minute of video, all processes together. The gRPC shares, of wall and
-    of CPU seconds, come from the row without services. ``processes`` holds MiB, ``stages`` and ``busy`` seconds, all
-    medians; ``frames_detected`` counts the frames that the detector saw.
+    ``ratio`` is how many times faster than the reference's schedule, ``cpu_ratio`` how many times less CPU time it took
+    (steadier, where others use the machine, too), ``real_time`` how many seconds of video in a second;
+    ``cpu_per_minute`` CPU seconds for a minute of video, all processes together. The gRPC shares, of wall and of CPU
+    seconds, come from the row without services. ``processes`` holds MiB, ``stages`` and ``busy`` seconds, all medians;
+    ``wall_by_busiest`` is the wall time by that of the busier network, where both ran in one process.
+    ``frames_detected`` counts the frames that the detector saw.
     """
 
     row: Row
     wall: Spread
     ratio: Spread | None
+    cpu_ratio: Spread | None
     real_time: float
     frames_per_second: float
-    cpu_per_minute: float
+    cpu_per_minute: float | None
     grpc_wall: Spread | None
     grpc_cpu: Spread | None
     processes: dict[str, dict[str, float]]
     stages: dict[str, float]
     busy: dict[str, float]
+    wall_by_busiest: float | None
     frames_detected: int
     windows: int
 
@@ -70,17 +74,24 @@ def _line(row: Row, by_row: Mapping[str, Mapping[int, Measured]]) -> Line:
         row=row,
         wall=took,
         ratio=spread(ratios(_walls(base), wall)),
+        cpu_ratio=spread(ratios(_cpus(base), cpu)),
         real_time=some.video_s / took.median,
         frames_per_second=some.frames / took.median,
-        cpu_per_minute=60 * statistics.median(cpu.values()) / some.video_s,
+        cpu_per_minute=_median_of(60 * seconds / some.video_s for seconds in cpu.values()),
         grpc_wall=spread(shares(wall, _walls(inside))),
         grpc_cpu=spread(shares(cpu, _cpus(inside))),
         processes={name: _medians(own, lambda one, n=name: one.processes[n]) for name in some.processes},  # type: ignore[misc]
         stages=_medians(own, lambda one: one.stages),
         busy=_medians(own, lambda one: one.busy),
+        wall_by_busiest=_median_of(one.wall_s / max(one.busy.values()) for one in own.values() if one.busy),
         frames_detected=some.frames_detected,
         windows=some.windows,
     )
+
+
+def _median_of(values: Iterable[float]) -> float | None:
+    found = spread(values)
+    return found.median if found else None
 
 
 def _walls(runs: Mapping[int, Measured]) -> ByRound:

@@ -15,7 +15,7 @@ HEADINGS = (
     "times real time",
     "frames/s",
     "frames detected",
-    "CPU s per min of video",
+    "CPU s per min of video (times less)",
     "gRPC, of wall / CPU",
     "memory MiB, at the end (peak)",
 )
@@ -33,7 +33,8 @@ def stages_text(lines: Sequence[Line]) -> str:
     for line in lines:
         rows.append((line.row.title, "stages", _seconds(line.stages)))
         if line.busy:
-            rows.append((line.row.title, "networks at work", _seconds(line.busy)))
+            beyond = f"; wall is {line.wall_by_busiest:.2f} times the larger"
+            rows.append((line.row.title, "networks at work", _seconds(line.busy) + beyond))
         cpu = {name: used["cpu_s"] for name, used in line.processes.items()}
         rows.append((line.row.title, "CPU seconds", _seconds(cpu)))
     return markdown(("", "what", "seconds"), rows)
@@ -95,10 +96,16 @@ def _cells(line: Line) -> tuple[str, ...]:
         f"{line.real_time:.2f}",
         f"{line.frames_per_second:.0f}",
         str(line.frames_detected),
-        f"{line.cpu_per_minute:.0f}",
+        _cpu(line),
         " / ".join(shares) or NONE,
         memory or NONE,
     )
+
+
+def _cpu(line: Line) -> str:
+    if line.cpu_per_minute is None:
+        return NONE
+    return f"{line.cpu_per_minute:.0f}" + (f" ({line.cpu_ratio.median:.2f})" if line.cpu_ratio else "")
 
 
 def _spread(found: Spread | None, decimals: int) -> str:

@@ -119,6 +119,7 @@ def test_a_line_holds_medians_ratios_and_rates(tmp_path: Path) -> None:
     assert ours.ratio == rounds.Spread(4.0, 3.0, 5.0)
     assert ours.wall == rounds.Spread(20.0, 20.0, 30.0)
     assert (ours.real_time, ours.frames_per_second, ours.cpu_per_minute) == (0.5, 15.0, 24.0)
+    assert ours.cpu_ratio == rounds.Spread(1.0, 1.0, 1.0)
     assert ours.grpc_wall == rounds.Spread(pytest.approx(0.05), 0.0, pytest.approx(0.1))
     assert within.grpc_wall is None
 
