@@ -4,7 +4,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
 
-.PHONY: help setup dev demo demo-real demo-models demo-eval train-demo run test test-all test-compose check lint types imports protos protos-check lock clean
+.PHONY: help setup dev demo demo-real demo-models demo-eval train-demo bench bench-quick run test test-all test-compose check lint types imports protos protos-check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -37,6 +37,12 @@ demo-eval: setup ## measure the demo models on 20 further synthetic videos
 
 train-demo: dev ## from drawn videos and a workbook to new models, every stage of training (minutes)
 	$(PY) -m training.train_demo
+
+bench: dev ## measure the reference's way to do the job and ours, at full size (an hour)
+	$(PY) -m bench
+
+bench-quick: dev ## ... small, a minute or two
+	$(PY) -m bench --quick
 
 run: setup ## analyse INPUT as .env says
 	$(PY) -m inference_script
