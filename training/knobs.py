@@ -4,10 +4,10 @@
     class Knobs:
         batch: int = knob(12, "windows per process and micro-step")
 
-    add_flags(parser, Knobs)                                   # --batch 12
+    add_flags(parser, Knobs)                                   # --batch 12; --num-sample or --num_sample
     knobs = read(Knobs, Path("x.toml"), parser.parse_args())   # default, then file, then flag
 
-A field is a bool, int, float, str, or a tuple of one of them.
+A field is a bool, int, float, str, or a tuple of one of them; a file may give one value where a tuple is meant.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, field, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -23,7 +23,7 @@ from mousetal.errors import SettingsError
 
 T = TypeVar("T")
 K = TypeVar("K")
-TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+TRUTH = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
 
 
 def knob(default: T, text: str) -> T:
@@ -38,7 +38,8 @@ def add_flags(parser: argparse.ArgumentParser, kind: type[Any]) -> None:
         shown = " ".join(map(str, one.default)) if isinstance(one.default, tuple) else str(one.default)
         many: dict[str, Any] = {"nargs": "*"} if isinstance(one.default, tuple) else {}
         text = f"{one.metadata.get('help', '')} [{shown or 'none'}]".replace("%", "%%")
-        group.add_argument(f"--{one.name}", default=None, metavar="VALUE", help=text, **many)
+        names = dict.fromkeys((f"--{one.name.replace('_', '-')}", f"--{one.name}"))
+        group.add_argument(*names, dest=one.name, default=None, metavar="VALUE", help=text, **many)
 
 
 def read(kind: type[K], path: Path | None, flags: argparse.Namespace | None = None) -> K:
@@ -76,17 +77,11 @@ def as_json(knobs: Any) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(knobs).items()}
 
 
-def defaults(kind: type[Any]) -> dict[str, Any]:
-    """Every knob's default, by name."""
-    return {one.name: one.default for one in fields(kind) if one.default is not MISSING}
-
-
 def _checked(value: Any, hint: Any, where: str) -> Any:
     """A value of a TOML file, as the field's type."""
     if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise SettingsError(f"{where}: a list expected, got {value!r}")
-        return tuple(_checked(one, get_args(hint)[0], where) for one in value)
+        items = value if isinstance(value, list) else [value]
+        return tuple(_checked(one, get_args(hint)[0], where) for one in items)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
