@@ -8,24 +8,27 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mousetal import atomic, video
 from mousetal import dataset as datasets
-from mousetal import video
 from mousetal.dataset import Dataset
 from mousetal.geometry import crop_clip, square, union
 from mousetal.types import Detections, DetectorBatch, DetectorSpec, FrameBox, FrameRange, Label
 from tests.fixtures.datasets import add_film, psnr, small_dataset, true_box
 from training import boxes as boxing
-from training import preprocess
+from training import preprocess, preprocessreport
 from training.clipping import Shape
+from training.cliprecords import key_of
 from training.clips import UNSCORED, Clip, read_frames, read_table
 from training.cutting import CutRules, frame_labels, plan_cuts
 from training.preprocess import Knobs
@@ -114,7 +117,7 @@ def test_the_weights_of_a_class_add_up_to_one_on_each_side(made: tuple[Dataset, 
 
 
 def test_the_loss_of_storing_is_measured(made: tuple[Dataset, Path]) -> None:
-    report = preprocess.atomic.read_json(made[1] / preprocess.REPORT_NAME)
+    report = atomic.read_json(made[1] / preprocessreport.NAME)
     assert report["stored"]["psnr_db"] > 35
     assert report["stored"]["bytes_per_second"] > 0
 
@@ -127,7 +130,8 @@ ENTRY = datasets.VideoEntry("a/video/b.mp4", "0" * 64, 1000, Fraction(25), 64, 4
 def cuts_of(labels: list[Label], num_frames: int = 1000, **changes: object) -> list[tuple[str, int, int]]:
     dataset = Dataset(Path(), BEHAVIORS)
     entry = replace(ENTRY, num_frames=num_frames, **changes)
-    found = plan_cuts(dataset, entry, labels, np.zeros(num_frames), CutRules(), np.random.default_rng(0))
+    classes, rng = frame_labels(dataset, entry, labels), np.random.default_rng(0)
+    found = plan_cuts(dataset, entry, labels, classes, np.zeros(num_frames), CutRules(), rng)
     return [(cut.behavior, cut.frames.start_frame, cut.frames.end_frame) for cut in found]
 
 
@@ -164,7 +168,8 @@ def test_hard_idle_is_where_the_animal_moves() -> None:
     interest = np.zeros(1000)
     interest[700] = 1.0
     dataset, rng = Dataset(Path(), BEHAVIORS), np.random.default_rng(0)
-    cuts = plan_cuts(dataset, replace(ENTRY, num_frames=1000), [], interest, CutRules(), rng)
+    classes = np.zeros(1000, np.int8)
+    cuts = plan_cuts(dataset, replace(ENTRY, num_frames=1000), [], classes, interest, CutRules(), rng)
     assert any(cut.frames.start_frame <= 700 < cut.frames.end_frame for cut in cuts)
 
 
@@ -220,7 +225,7 @@ def test_boxes_of_every_nth_frame_become_boxes_of_all_and_gaps_stay() -> None:
 # Doing again only what changed
 
 
-def run(dataset: Dataset, folder: Path, knobs: Knobs = KNOBS) -> preprocess.Report:
+def run(dataset: Dataset, folder: Path, knobs: Knobs = KNOBS) -> preprocessreport.Report:
     return preprocess.preprocess(dataset.root, folder, None, knobs)[1]
 
 
@@ -259,6 +264,41 @@ def test_other_settings_do_everything_again_and_a_video_that_left_takes_its_clip
     assert report.removed == [gone.path]
     assert len(report.done) == 1
     assert {clip.video for clip in read_table(folder).clips} == set(report.done)
+
+
+def test_a_videos_labels_and_boxes_are_read_once_a_run(
+    copied: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, folder = copied
+    asked: Counter[tuple[str, str]] = Counter()
+    for name in ("read_labels", "read_stored_boxes"):
+        read = getattr(datasets, name)
+
+        def counted(data: Dataset, entry: datasets.VideoEntry, name: str = name, read: Any = read) -> Any:
+            asked[name, entry.path] += 1
+            return read(data, entry)
+
+        monkeypatch.setattr(datasets, name, counted)
+    run(dataset, folder, replace(KNOBS, seed=7))
+    assert len(asked) == 2 * len(dataset.videos)
+    assert set(asked.values()) == {1}
+
+
+def test_keys_of_records_stay_what_they_were() -> None:
+    """Another key would cut everybody's clips again."""
+    entry = replace(ENTRY, subject="m1", split="train")
+    boxes = (FrameBox(0, (1.0, 2.0, 3.5, 4.0), 0.9, "detected"),)
+    key = key_of(entry, [Label("groom", FrameRange(3, 9))], boxes, ("idle", "groom"), 0, CutRules(), Shape(), "")
+    assert key == "c9fc0232bbb5bd3c5e3eede411aaef25de1580562e7fc7d014992b8ebc9f88bf"
+
+
+def test_labels_that_cannot_be_read_cost_only_their_video(copied: tuple[Dataset, Path]) -> None:
+    dataset, folder = copied
+    broken = dataset.in_split("train")[0]
+    dataset.annotation_path(broken).write_text("{")
+    report = run(dataset, folder)
+    assert [*report.failed] == [broken.path]
+    assert len(report.reused) == 1
 
 
 def test_a_clip_that_was_deleted_is_made_again(copied: tuple[Dataset, Path]) -> None:
