@@ -10,6 +10,7 @@
 
 The clips' folder is the run's memory: stopped at any moment, it goes on; a video that changed, was labelled anew or
 left the data set loses its old clips. ``preprocess.json`` reports what was done, reused and removed, and what leaks.
+A second run at once on the same clips or the same data set is refused.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mousetal import atomic, video
+from mousetal import atomic, lock, video
 from mousetal import dataset as datasets
 from mousetal import records as results
 from mousetal.dataset import Dataset, VideoEntry
@@ -137,7 +138,19 @@ def weigh(clips: Sequence[Clip], classes: Sequence[str]) -> list[Clip]:
 def preprocess(
     root: Path, folder: Path, detector_dir: Path | None, knobs: Knobs, hard: Path | None = None, is_anew: bool = False
 ) -> tuple[ClipTable, Report]:
-    """All three steps; returns what was written. A video that fails is left out and stands in the report."""
+    """All three steps; returns what was written. A video that fails is left out and stands in the report.
+
+    Raises OutputError while another process works on the same clips or writes in the same data set.
+    """
+    datasets.read(root)  # what is no data set is not locked, for that would make the folder
+    held = lock.hold(folder, "another training.preprocess", "choose another --clips")
+    with held, lock.hold(root, "another training.preprocess", "give it a copy of the data set"):
+        return _preprocess(root, folder, detector_dir, knobs, hard, is_anew)
+
+
+def _preprocess(
+    root: Path, folder: Path, detector_dir: Path | None, knobs: Knobs, hard: Path | None, is_anew: bool
+) -> tuple[ClipTable, Report]:
     report = Report()
     dataset = datasets.read(root)
     if not dataset.videos:

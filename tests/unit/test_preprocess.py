@@ -358,6 +358,29 @@ def test_a_run_that_was_killed_goes_on_to_the_same_clips(copied: tuple[Dataset, 
     assert set(folder.glob("*/*.avi")) == {clip.path for clip in read_table(folder).clips}
 
 
+@pytest.mark.parametrize("which", ["clips", "dataset"])
+def test_a_second_run_at_once_is_refused_and_a_killed_one_blocks_nobody(
+    which: str, copied: tuple[Dataset, Path], tmp_path: Path, root: Path, capsys: Capture
+) -> None:
+    """On the same clips, or with other clips on the same data set."""
+    dataset, folder = copied
+    code = (
+        "import sys, pathlib; from mousetal import lock\n"
+        "with lock.hold(pathlib.Path(sys.argv[1]), '', ''): print('held', flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / which)]
+    clips = folder if which == "clips" else tmp_path / "other clips"
+    with subprocess.Popen(words, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        assert preprocess.main(["--dataset", str(dataset.root), "--clips", str(clips)]) == 1
+        said = capsys.readouterr().err
+        assert f"is in use by another training.preprocess (process {first.pid} on " in said
+        assert len(said.strip().splitlines()) == 1
+        first.kill()
+    assert len(run(dataset, folder).reused) == 2
+
+
 def test_one_file_at_two_paths_gives_clips_of_two_names(copied: tuple[Dataset, Path]) -> None:
     dataset, folder = copied
     entry = dataset.in_split("train")[0]
