@@ -6,7 +6,7 @@
    person, or an earlier run). A second pass over a video cuts its clips, because a clip's square needs all its boxes.
 2. The split into train, validation and test, by animal, written to the manifest; videos that have a side keep it.
 3. Clips of train and validation videos: every bout, idle time, and hard idle (`--hard-negatives` takes the places where
-   an earlier model was wrong, from the output of a driver's run over the same data set). Test videos stay whole.
+   an earlier model was wrong, from the output of a driver's run over the same videos). Test videos stay whole.
 
 The clips' folder is the run's memory: stopped at any moment, it goes on; a video that changed, was labelled anew or
 left the data set loses its old clips. ``preprocess.json`` reports what was done, reused and removed, and what leaks.
@@ -27,10 +27,9 @@ import numpy as np
 
 from mousetal import atomic, lock, video
 from mousetal import dataset as datasets
-from mousetal import records as results
 from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import RecordError, VideoError
-from mousetal.types import Float64Array, VideoInfo
+from mousetal.types import Float64Array
 from training import boxes as boxing
 from training import preprocessreport
 from training.clipping import Shape, cut_video
@@ -38,6 +37,7 @@ from training.cliprecords import Record, key_of, records, slug
 from training.clips import TABLE_NAME, Clip, ClipTable, write_table
 from training.cutting import CutRules, frame_labels, plan_cuts
 from training.exitcodes import FAILED, OK, guarded
+from training.hardnegatives import Earlier
 from training.knobs import read
 from training.material import Material, gather
 from training.preprocessreport import Report
@@ -84,12 +84,12 @@ def split(dataset: Dataset, materials: Mapping[str, Material], knobs: Knobs, is_
 
 
 def clips_of(
-    dataset: Dataset, entry: VideoEntry, material: Material, folder: Path, knobs: Knobs, hard: Path | None,
+    dataset: Dataset, entry: VideoEntry, material: Material, folder: Path, knobs: Knobs, hard: Earlier | None,
     report: Report,
 ) -> list[Clip]:  # fmt: skip
     """One video's clips, as they are or made now."""
     record = Record.of(folder, entry)
-    doubt = _suspicion_key(dataset, entry, hard)
+    doubt = hard.key(entry) if hard is not None else ""
     key = key_of(entry, material.labels, material.boxes, dataset.classes, knobs.seed, knobs.cut, knobs.shape, doubt)
     if (known := record.read(key)) is not None:
         report.reused.append(entry.path)
@@ -103,7 +103,7 @@ def clips_of(
             raise VideoError(f"{entry.path}: the file is another than when it was imported. Import it again.")
     boxes = material.table(info.num_frames)
     interest = boxing.movement(boxes)
-    if hard is not None and (found := _suspicion(dataset, entry, hard, info)) is not None:
+    if hard is not None and (found := hard.sureness(entry, info.num_frames)) is not None:
         interest = found
     rng = np.random.default_rng([knobs.seed, int(slug(entry)[:8], 16)])
     classes = frame_labels(dataset, entry, material.labels)
@@ -155,6 +155,10 @@ def _preprocess(
     dataset = datasets.read(root)
     if not dataset.videos:
         raise RecordError(f"{root}: the data set holds no videos. Import some first.")
+    earlier = Earlier.read(hard) if hard is not None else None
+    if earlier is not None:
+        matched = sum(earlier.name_of(entry) is not None for entry in dataset.videos)
+        report.notes.append(f"hard negatives: {hard} has results of {matched} of {len(dataset.videos)} videos")
     dataset, materials = gather(dataset, detector_dir, report)
     dataset = split(dataset, materials, knobs, is_anew, report)
     clips: list[Clip] = []
@@ -162,7 +166,7 @@ def _preprocess(
         if entry.split == TEST or entry.path in report.failed:
             continue
         try:
-            clips += clips_of(dataset, entry, materials[entry.path], folder, knobs, hard, report)
+            clips += clips_of(dataset, entry, materials[entry.path], folder, knobs, earlier, report)
         except (VideoError, RecordError) as error:
             report.failed[entry.path] = str(error)
     report.removed += sweep(folder, dataset, {clip.video for clip in clips})
@@ -195,31 +199,13 @@ def _track(entry: VideoEntry, material: Material) -> Float64Array:
     return table[moments] / np.array([entry.width, entry.height] * 2, np.float64)
 
 
-def _suspicion(dataset: Dataset, entry: VideoEntry, output: Path, info: VideoInfo) -> Float64Array | None:
-    """How sure an earlier model was of a behaviour, per frame; None where it did not see this video."""
-    try:
-        found = results.read_video(output, entry.path)
-    except RecordError:
-        return None
-    if found.info.num_frames != info.num_frames:
-        return None
-    background = found.classifier.background
-    columns = [i for i in range(len(found.classifier.classes)) if i != background]
-    doubt = np.nan_to_num(found.posteriors[:, columns].max(axis=1)).astype(np.float64)
-    return np.where(doubt > 0.2, doubt, 0.0)
-
-
-def _suspicion_key(dataset: Dataset, entry: VideoEntry, output: Path | None) -> str:
-    return "" if output is None else results.read_fingerprint(output, entry.path) or ""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", type=Path, default=Path("dataset"), help="the data set's folder")
     parser.add_argument("--clips", type=Path, default=Path("clips"), help="where the clips go")
     parser.add_argument("--detector", type=Path, help="model folder of the detector, for videos without boxes")
     parser.add_argument("--config", type=Path, help="TOML file of settings")
-    parser.add_argument("--hard-negatives", type=Path, help="OUTPUT of a driver's run over this data set")
+    parser.add_argument("--hard-negatives", type=Path, help="OUTPUT of a driver's run over the same videos")
     parser.add_argument("--resplit", action="store_true", help="deal the sides out anew")
     given = parser.parse_args(arguments)
     return guarded(lambda: run(given))

@@ -19,18 +19,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mousetal import atomic, video
+from mousetal import atomic, records, video
 from mousetal import dataset as datasets
 from mousetal.dataset import Dataset
+from mousetal.errors import RecordError
 from mousetal.geometry import crop_clip, square, union
 from mousetal.types import Detections, DetectorBatch, DetectorSpec, FrameBox, FrameRange, Label
 from tests.fixtures.datasets import add_film, psnr, small_dataset, true_box
+from tests.fixtures.results import video_result
 from training import boxes as boxing
 from training import preprocess, preprocessreport
 from training.clipping import Shape
 from training.cliprecords import key_of
 from training.clips import UNSCORED, Clip, read_frames, read_table
 from training.cutting import CutRules, frame_labels, plan_cuts
+from training.hardnegatives import Earlier
 from training.preprocess import Knobs
 from training.synthetic import BEHAVIORS, Film
 
@@ -356,6 +359,46 @@ def test_a_run_that_was_killed_goes_on_to_the_same_clips(copied: tuple[Dataset, 
     assert len(report.done) + len(report.reused) == 2
     assert table_text(folder) == whole
     assert set(folder.glob("*/*.avi")) == {clip.path for clip in read_table(folder).clips}
+
+
+def store_results(output: Path, name: str, entry: datasets.VideoEntry, sure_at: int, content: str) -> None:
+    """A driver's results of a video that was called ``name`` and were sure of a behaviour at one frame."""
+    result = video_result(name, seconds=entry.duration_s, fps=entry.fps)
+    posteriors = np.zeros_like(result.posteriors)
+    posteriors[sure_at, 1] = 0.9
+    records.write_video(output, replace(result, posteriors=posteriors), f"made of {content}")
+    noted = atomic.read_json(output / records.HASHES_NAME) if (output / records.HASHES_NAME).exists() else {}
+    atomic.write_json(output / records.HASHES_NAME, {**noted, str(result.info.path): [1, 2, content]})
+
+
+def test_hard_idle_is_found_by_the_videos_content_whatever_it_was_called(
+    copied: tuple[Dataset, Path], tmp_path: Path
+) -> None:
+    dataset, folder = copied
+    one, other = dataset.in_split("train")[0], dataset.in_split("validation")[0]
+    store_results(tmp_path / "output", "elsewhere/renamed.mp4", one, 20, one.sha256)
+    store_results(tmp_path / "output", other.path, other, 20, "another file")  # of that name only
+    earlier = Earlier.read(tmp_path / "output")
+    sure = earlier.sureness(one, one.num_frames)
+    assert sure is not None
+    assert np.flatnonzero(sure).tolist() == [20]
+    assert earlier.name_of(other) is None
+    report = preprocess.preprocess(dataset.root, folder, None, KNOBS, hard=tmp_path / "output")[1]
+    assert f"hard negatives: {tmp_path / 'output'} has results of 1 of 3 videos" in report.notes
+    assert (report.done, report.reused) == ([one.path], [other.path])
+
+
+def test_without_noted_hashes_results_are_found_by_name(copied: tuple[Dataset, Path], tmp_path: Path) -> None:
+    dataset, _ = copied
+    entry = dataset.videos[0]
+    store_results(tmp_path, entry.path, entry, 20, entry.sha256)
+    (tmp_path / records.HASHES_NAME).unlink()
+    earlier = Earlier.read(tmp_path)
+    assert earlier.key(entry) == f"made of {entry.sha256}"
+    assert earlier.sureness(entry, entry.num_frames + 1) is None
+    assert earlier.name_of(dataset.videos[1]) is None
+    with pytest.raises(RecordError, match="no results of the driver"):
+        Earlier.read(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("which", ["clips", "dataset"])
