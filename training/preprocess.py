@@ -5,6 +5,7 @@
 1. Boxes, once per video, stored in the data set: by the detector, unless there are some (from `training.autolabel`, a
    person, or an earlier run). A second pass over a video cuts its clips, because a clip's square needs all its boxes.
 2. The split into train, validation and test, by animal, written to the manifest; videos that have a side keep it.
+   Videos that hold the same recording (`training.recordings`), though cut or encoded anew, come on one side together.
 3. Clips of train and validation videos: every bout, idle time, and hard idle (`--hard-negatives` takes the places where
    an earlier model was wrong, from the output of a driver's run over the same videos). Test videos stay whole.
 
@@ -29,9 +30,8 @@ from mousetal import atomic, lock, video
 from mousetal import dataset as datasets
 from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import RecordError, VideoError
-from mousetal.types import Float64Array
 from training import boxes as boxing
-from training import preprocessreport
+from training import preprocessreport, recordings
 from training.clipping import Shape, cut_video
 from training.cliprecords import Record, key_of, records, slug
 from training.clips import TABLE_NAME, Clip, ClipTable, write_table
@@ -41,9 +41,8 @@ from training.hardnegatives import Earlier
 from training.knobs import read
 from training.material import Material, gather
 from training.preprocessreport import Report
-from training.splits import TEST, assign, leaks
-
-TRACK_MOMENTS = 32
+from training.recordings import Same
+from training.splits import TEST, assign, leaks, matters
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,10 @@ class Knobs:
     shape: Shape = field(default_factory=Shape)
 
 
-def split(dataset: Dataset, materials: Mapping[str, Material], knobs: Knobs, is_anew: bool, report: Report) -> Dataset:
+def split(
+    dataset: Dataset, materials: Mapping[str, Material], same: Sequence[Same], knobs: Knobs, report: Report
+) -> Dataset:
     """Give every video its side and write the manifest."""
-    if is_anew:
-        dataset = replace(dataset, videos=tuple(replace(entry, split="") for entry in dataset.videos))
     seconds = {
         entry.path: [
             sum(len(label.frames) for label in materials[entry.path].labels if label.behavior == behavior)
@@ -69,7 +68,7 @@ def split(dataset: Dataset, materials: Mapping[str, Material], knobs: Knobs, is_
         ]
         for entry in dataset.videos
     }
-    made = assign(dataset.videos, seconds, knobs.test_share, knobs.validation_share, knobs.seed)
+    made = assign(dataset.videos, seconds, knobs.test_share, knobs.validation_share, knobs.seed, same)
     report.notes += made.notes
     dataset = replace(dataset, videos=tuple(replace(entry, split=made.of[entry.path]) for entry in dataset.videos))
     for side in datasets.SPLITS:
@@ -160,7 +159,13 @@ def _preprocess(
         matched = sum(earlier.name_of(entry) is not None for entry in dataset.videos)
         report.notes.append(f"hard negatives: {hard} has results of {matched} of {len(dataset.videos)} videos")
     dataset, materials = gather(dataset, detector_dir, report)
-    dataset = split(dataset, materials, knobs, is_anew, report)
+    if is_anew:
+        dataset = replace(dataset, videos=tuple(replace(entry, split="") for entry in dataset.videos))
+    same = recordings.find(
+        dataset.videos, lambda entry: materials[entry.path].table(entry.num_frames), dataset.video_path, matters
+    )
+    report.notes += [f"the same recording is in {one}" for one in same]
+    dataset = split(dataset, materials, same, knobs, report)
     clips: list[Clip] = []
     for entry in dataset.videos:
         if entry.split == TEST or entry.path in report.failed:
@@ -171,7 +176,7 @@ def _preprocess(
             report.failed[entry.path] = str(error)
     report.removed += sweep(folder, dataset, {clip.video for clip in clips})
     table = ClipTable(folder, dataset.classes, tuple(weigh(clips, dataset.classes)))
-    report.leaks = leaks(dataset.videos, {entry.path: _track(entry, materials[entry.path]) for entry in dataset.videos})
+    report.leaks = leaks(dataset.videos, same)
     for label, behavior in enumerate(dataset.classes):
         if not any((clip.frame_labels == label).any() for clip in clips if clip.split == "train"):
             report.notes.append(f"no clip for training holds {behavior}")
@@ -190,13 +195,6 @@ def sweep(folder: Path, dataset: Dataset, kept: set[str]) -> list[str]:
             record.forget()
             removed.append(name)
     return removed
-
-
-def _track(entry: VideoEntry, material: Material) -> Float64Array:
-    """Boxes at moments spread over the video, in shares of the picture, for the search for leaks."""
-    table = material.table(entry.num_frames)
-    moments = np.linspace(0, len(table) - 1, TRACK_MOMENTS).astype(int)
-    return table[moments] / np.array([entry.width, entry.height] * 2, np.float64)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
