@@ -176,7 +176,12 @@ def test_tuning_takes_validation_videos_and_writes_the_model_folder_alone(
     dataset: Dataset, model: Path, tmp_path: Path
 ) -> None:
     weights = (model / modelfolder.WEIGHTS_NAME).read_bytes()
+    card = (model / modelfolder.CARD_NAME).read_text()
     assert evaluate.main(flags(dataset, model, tmp_path / "out", "--tune")) == 0
+    tuned = (model / modelfolder.CARD_NAME).read_text()
+    assert tuned.startswith(card.rstrip())
+    assert tuned.count("## Bout rules, chosen on validation videos") == 1
+    assert f"| {BEHAVIORS[0]} |" in tuned
     config = modelfolder.read_config(model)
     assert isinstance(config, MvdConfig)
     notes = config.provenance["tuning"]
