@@ -51,7 +51,8 @@ def gather(dataset: Dataset, detector_dir: Path | None, report: Report) -> tuple
             labels = datasets.read_labels(dataset, entry)
             materials[entry.path] = Material(labels)
             boxes = datasets.read_stored_boxes(dataset, entry)
-            if boxes and (not entry.boxes_by or detector is None or entry.boxes_by == name):
+            is_kept = not entry.boxes_by or entry.boxes_by.startswith(boxing.BY_AUTOLABEL) or entry.boxes_by == name
+            if boxes and (is_kept or detector is None):
                 report.boxes_kept.append(entry.path)
             elif detector is None:
                 raise RecordError(f"{entry.path}: no boxes are stored. Give --detector, or run training.autolabel.")

@@ -28,7 +28,7 @@ from mousetal.types import Detections, DetectorBatch, DetectorSpec, FrameBox, Fr
 from tests.fixtures.datasets import add_film, psnr, small_dataset, true_box
 from tests.fixtures.results import video_result
 from training import boxes as boxing
-from training import preprocess, preprocessreport
+from training import material, preprocess, preprocessreport
 from training.clipping import Shape
 from training.cliprecords import key_of
 from training.clips import UNSCORED, Clip, read_frames, read_table
@@ -224,6 +224,23 @@ def test_boxes_of_every_nth_frame_become_boxes_of_all_and_gaps_stay() -> None:
     assert table[7].tolist() == [7, 0, 17, 10]
     assert np.isnan(table[30]).all()
     assert np.isnan(table[70]).all()
+
+
+@pytest.mark.parametrize(
+    ("boxes_by", "found"),
+    [("", 0), ("training.autolabel: movement", 0), ("watcher@" + "ab" * 6, 0), ("another@0123456789ab", 3)],
+)
+def test_only_boxes_of_another_detector_are_found_anew(
+    boxes_by: str, found: int, copied: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, _ = copied
+    dataset = replace(dataset, videos=tuple(replace(entry, boxes_by=boxes_by) for entry in dataset.videos))
+    monkeypatch.setattr(material, "_load", lambda _: Watcher(Film(50_000, 4.0, size=(160, 120), fps=25)))
+    report = preprocessreport.Report()
+    after, _ = material.gather(dataset, Path("detector"), report)
+    assert len(report.boxes_found) == found
+    expected = "watcher@" + "ab" * 6 if found else boxes_by
+    assert {entry.boxes_by for entry in after.videos} == {expected}
 
 
 # Doing again only what changed
