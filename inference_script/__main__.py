@@ -18,10 +18,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
 
-from inference_script import batch, inputs, lock, models, outputs, table
+from inference_script import batch, inputs, models, outputs, table
 from inference_script.fingerprint import ContentHashes
 from inference_script.report import write_report
-from mousetal import __version__, atomic, settings
+from mousetal import __version__, atomic, lock, settings
 from mousetal.errors import MousetalError, OutputError, SettingsError
 from mousetal.settings import DriverSettings
 
@@ -74,7 +74,8 @@ def _run(config: DriverSettings, connect: Connect, is_forced: bool) -> int:
     started_at = outputs.now()
     found = inputs.find(config.input, config.output, config.input_name)
     log.info("Input. path=%s videos=%d other_files=%d", config.input, len(found.videos), found.ignored)
-    with lock.hold(config.output), connect(config) as both:
+    held = lock.hold(config.output, "another driver", "choose another OUTPUT")
+    with held, connect(config) as both:
         outcome = batch.Outcome()
         job = batch.Batch(config, found, both, ContentHashes(config.output), is_forced)
         try:

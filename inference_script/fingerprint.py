@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mousetal import atomic
+from mousetal import atomic, records
 from mousetal.errors import RecordError, VideoError
 from mousetal.settings import DriverSettings
 from mousetal.types import ClassifierSpec, DetectorSpec
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 # Raised when the same input would give other results than before, so that old ones are made again.
 RESULTS_VERSION = 1
-CACHE_FILE = ".hashes.json"
 # Where a model runs, and what it is called, does not change what it says.
 WITHOUT_EFFECT = ("device", "name", "assumptions")
 
@@ -32,7 +31,7 @@ class ContentHashes:
     """SHA-256 of files, remembered in the output folder by path, size and time of change."""
 
     def __init__(self, output: Path) -> None:
-        self._path = output / CACHE_FILE
+        self._path = output / records.HASHES_NAME
         self._known: dict[str, Any] = {}
         if self._path.is_file():
             try:

@@ -26,6 +26,7 @@ from mousetal.seconds import bout_seconds
 from mousetal.types import Bout, BoutRule, ClassifierSpec, DetectorSpec, FrameRange, NotScored, VideoInfo, VideoResult
 
 FORMAT_VERSION = 1
+HASHES_NAME = ".hashes.json"  # by a file's path as the driver saw it: size, time of change, SHA-256
 Spec = TypeVar("Spec", DetectorSpec, ClassifierSpec)
 
 
@@ -80,6 +81,25 @@ def read_fingerprint(output: Path, video: str) -> str | None:
         return str(_document(prediction_path(output, video))["fingerprint"])
     except (RecordError, KeyError):
         return None
+
+
+def read_contents(output: Path) -> dict[str, str]:
+    """The SHA-256 of what each finished video's results were made from, by the video's name.
+
+    Videos whose hash the driver did not note are left out; so are all when its notes are unreadable.
+    """
+    try:
+        hashes = {path: str(noted[-1]) for path, noted in atomic.read_json(output / HASHES_NAME).items()}
+    except (RecordError, AttributeError, TypeError, IndexError):
+        return {}
+    found = {}
+    for path in sorted((output / "predictions").rglob("*.json")):
+        try:
+            document = _document(path)
+            found[str(document["video"])] = hashes[document["info"]["path"]]
+        except (RecordError, KeyError, TypeError):
+            continue
+    return found
 
 
 def remove_video(output: Path, video: str) -> None:

@@ -30,6 +30,7 @@ from mousetal.errors import RecordError, SettingsError, VideoError
 from mousetal.geometry import resize_for_detector
 from mousetal.streams import batched
 from mousetal.types import Detections, DetectorBatch, Frame, FrameBox, UInt8Array, VideoInfo
+from training import boxes as boxing
 from training import coco, contactsheet, exitcodes
 from training.boxdoubts import doubts
 from training.silhouette import Arena, small_grey
@@ -224,6 +225,18 @@ def told_of(one: Recording, boxed: Boxed) -> str:
     )
 
 
+def store(dataset: Dataset, entry: VideoEntry, boxed: Boxed, made_by: str) -> Dataset:
+    """Store a track as a video's boxes, and in the manifest by what it was found; boxes that people drew stay."""
+    is_drawn = not entry.boxes_by and not dataset.boxes_path(entry).exists()
+    if is_drawn and datasets.read_stored_boxes(dataset, entry):
+        print(f"{entry.path}: people have drawn boxes, which stay; nothing is stored")
+        return dataset
+    datasets.write_stored_boxes(dataset, entry, boxed.boxes, boxed.info.pts_seconds.tolist())
+    dataset = dataset.with_entry(replace(entry, boxes_by=f"{boxing.BY_AUTOLABEL}: {made_by}"))
+    datasets.write(dataset)
+    return dataset
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
@@ -254,22 +267,22 @@ def _main(arguments: argparse.Namespace) -> int:
     dataset = datasets.read(arguments.dataset) if arguments.dataset else None
     recordings = recordings_of(dataset) if dataset else recordings_in(arguments.videos)
     recordings = with_splits(recordings, arguments.validation_share, arguments.seed)
+    made_by = f"the detector {detector.spec.name}" if detector else "movement against the empty arena"
     found: list[tuple[Recording, Boxed]] = []
     failed: list[str] = []
     for one in recordings:
         try:
             boxed = label(one.path, detector, arguments.every, arguments.most)
+            if arguments.store and dataset and one.entry:
+                dataset = store(dataset, one.entry, boxed, made_by)
         except (VideoError, RecordError) as error:
             failed.append(str(error))
             print(f"skipped: {error}")
             continue
         found.append((one, boxed))
         print(told_of(one, boxed))
-        if arguments.store and dataset and one.entry:
-            datasets.write_stored_boxes(dataset, one.entry, boxed.boxes, boxed.info.pts_seconds.tolist())
     if not found:
         raise RecordError(f"none of {len(recordings)} videos could be labelled; nothing is written.")
-    made_by = f"the detector {detector.spec.name}" if detector else "movement against the empty arena"
     write_coco(arguments.out, found, made_by)
     contactsheet.write(arguments.out / "contact_sheet.jpg", [tile for _, boxed in found for tile in boxed.tiles])
     kept = sum(len(boxed.kept) for _, boxed in found)

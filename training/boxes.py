@@ -13,6 +13,7 @@ from mousetal.keyframes import KeyFrames
 from mousetal.track import follow
 from mousetal.types import Detections, DetectorBatch, DetectorSpec, Float64Array, FrameBox, UInt8Array, VideoInfo
 
+BY_AUTOLABEL = "training.autolabel"  # how `VideoEntry.boxes_by` begins where that stored them
 SPACING_S = 0.2  # between looks, as the driver's DETECT_EVERY=auto
 
 

@@ -70,15 +70,18 @@ def plan_cuts(
     dataset: Dataset,
     entry: VideoEntry,
     labels: Sequence[Label],
+    classes: npt.NDArray[np.int8],
     interest: Float64Array,
     rules: CutRules,
     rng: np.random.Generator,
 ) -> list[Cut]:
-    """All clips of one video, in order of their first frame. ``interest`` (num_frames,): where hard idle may be."""
+    """All clips of one video, in order of their first frame.
+
+    ``classes`` (num_frames,) are its `frame_labels`, ``interest`` (num_frames,) says where hard idle may be.
+    """
     fps, total = float(entry.fps), entry.num_frames
     span = max(1, math.ceil(rules.window_s * fps))
     cuts = [cut for label in labels for cut in _around(label, total, span, rules, fps)]
-    classes = frame_labels(dataset, entry, labels)
     busy_s = sum(len(label.frames) for label in labels) / fps
     count = max(rules.least_idle, round(rules.idle_per_behavior * busy_s / rules.clip_s))
     length = min(total, max(span, round(rules.clip_s * fps)))

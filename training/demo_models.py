@@ -24,13 +24,14 @@ import mousetal.mvd
 from mousetal.errors import MousetalError
 from mousetal.modelconfig import ClipInput, ImageInput, MvdConfig, RtdetrConfig
 from mousetal.types import BoutRule, FrameRange, Label, VideoResult
-from training import demo_loop, knobflags, runs, train_detector
+from training import demo_loop, runs, train_detector
 from training.boxscores import average_precision
 from training.demo_cards import classifier_card, detector_card
 from training.demo_eval import FILMS, SEED, analyse_video, render, tally_films
 from training.demo_pictures import DemoKnobs, load_data
 from training.evaluation import comparison, tuning
 from training.evaluation.tally import TOLERANCE_S, table
+from training.knobs import read as read_knobs
 from training.real_boxes import load_real
 from training.samples import load_clips, load_images
 from training.synthetic import BEHAVIORS, TRUTH_SUFFIX, Truth, read_truth
@@ -47,7 +48,7 @@ log = logging.getLogger(__name__)
 
 def make_detector(models: Path, work: Path) -> None:
     """Train the detector, score it on films and real frames that it has not seen, write its folder."""
-    knobs = knobflags.read_file(DemoKnobs, CONFIGS / "demo-detector.toml")
+    knobs = read_knobs(DemoKnobs, CONFIGS / "demo-detector.toml")
     cache = work / "cache"
     network = train_detector.train(knobs, load_data(knobs, cache), work / "demo-detector")
     unseen = load_images(range(VALIDATION_SEED, VALIDATION_SEED + 40), knobs.input_size, cache)

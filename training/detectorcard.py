@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from mousetal.detector.config import NetworkConfig, variant_name
 from mousetal.modelconfig import ImageInput, RtdetrConfig
 from training import runfolder
 from training.boxscores import Found, best_threshold
+from training.knobs import as_json
 
 FALLBACK_THRESHOLD = 0.4  # where no box of the validation pictures was met
 
@@ -26,14 +26,14 @@ def keep_best(out: Path, network: nn.Module, sizes: NetworkConfig, knobs: Any, c
     chosen = best_threshold(found)
     threshold, f1 = chosen if chosen is not None else (FALLBACK_THRESHOLD, None)
     metrics = {**metrics, "F1": f1, "threshold": round(threshold, 3), "validation_pictures": len(found)}
-    write(out / runfolder.BEST_NAME, network, sizes, knobs, classes, threshold, metrics)
-    atomic.write_json(out / runfolder.METRICS_NAME, metrics)
+    write(out / runfolder.BEST, network, sizes, knobs, classes, threshold, metrics)
+    atomic.write_json(out / runfolder.METRICS, metrics)
 
 
 def write(folder: Path, network: nn.Module, sizes: NetworkConfig, knobs: Any, classes: Sequence[str], threshold: float,
           metrics: Mapping[str, Any]) -> None:  # fmt: skip
     """Write a model folder. ``knobs`` is the dataclass that the run was made with."""
-    made = {"made_by": "python -m training.train_detector", "version": _version(), "knobs": _plain(asdict(knobs))}
+    made = {"made_by": "python -m training.train_detector", "version": _version(), "knobs": as_json(knobs)}
     config = RtdetrConfig(
         classes=tuple(classes), network=sizes.to_json(),
         input=ImageInput(knobs.input_size, round(min(max(threshold, 0.01), 0.99), 3)),
@@ -78,10 +78,6 @@ An RT-DETRv2 ({variant_name(sizes)}) that finds: {", ".join(config.classes)}.
 - Made by `{config.provenance["made_by"]}`, mousetal {config.provenance["version"]}; all settings are in `config.json`.
 
 {measured}"""
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def _version() -> str:

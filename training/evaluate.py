@@ -6,8 +6,8 @@
     python -m training.evaluate --predictions OUTPUT --dataset DIR --out OUT       # ... on a data set
     python -m training.evaluate --raters labels.csv --behavior Grooming --out OUT  # people beside each other
 
-With --tune, bout rules and temperature are chosen on the validation videos and written into the model folder. Results
-of analysed videos are kept in OUT: a second call goes on where the first stopped.
+With --tune, bout rules and temperature are chosen on the validation videos and written into the model folder and its
+card. Results of analysed videos are kept in OUT: a second call goes on where the first stopped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mousetal import atomic, modelfolder, records
 from mousetal import dataset as datasets
 from mousetal.dataset import Dataset
 from mousetal.errors import SettingsError
-from training.evaluation import document, gather, mistakes, page, ratertable, tuning
+from training.evaluation import document, gather, mistakes, page, ratertable, tuning, tuningcard
 from training.evaluation.share import Number
 from training.evaluation.tally import TOLERANCE_S, table, tally_results
 from training.exitcodes import guarded
@@ -66,7 +66,7 @@ def tune_model(
     device: str = "cpu",
     precision: str = "fp32",
 ) -> tuning.Tuning:
-    """Choose temperature and bout rules on a split and write them into the model folder; gives what was chosen."""
+    """Choose temperature and bout rules on a split and write them into the model folder, its card too."""
     if split != TUNING_SPLIT:
         raise SettingsError(
             f"--tune chooses on the split {TUNING_SPLIT!r} alone, got --split {split}: what is chosen on test videos "
@@ -78,7 +78,9 @@ def tune_model(
         raise SettingsError(f"{model}: a model folder with a config.json expected, to write the rules into.")
     evaluated = gather.of_dataset(dataset, split, networks.result, networks.facts(split))
     config, chosen = tuning.tune(evaluated.comparisons, config, networks.classifier.spec)
-    notes = tuning.provenance(chosen, gather.data_digest(dataset, split), split, len(evaluated.comparisons))
+    digest, count = gather.data_digest(dataset, split), len(evaluated.comparisons)
+    notes = tuning.provenance(chosen, digest, split, count)
+    tuningcard.update(model, tuningcard.section(chosen, split, count, digest))
     modelfolder.write_config(model, replace(config, provenance={**config.provenance, "tuning": notes}))
     for video, reason in evaluated.skipped.items():
         log.warning("skipped video=%s reason=%s", video, reason)

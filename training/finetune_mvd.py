@@ -4,7 +4,7 @@
     deepspeed --num_gpus 2 --module training.finetune_mvd --config ... --clips clips --out runs/first
 
 Every setting has a flag and a key in the config file (``--help`` lists them; `training.finetune_knobs`). The run leaves
-one folder (`training.runstates`): log, curves, a state to go on from, and two model folders, ``best`` and ``last``, for
+one folder (`training.runfolder`): log, curves, a state to go on from, and two model folders, ``best`` and ``last``, for
 the service to load. Started again with the same settings it goes on, to the same result as if it had never
 stopped.
 
@@ -29,7 +29,7 @@ import torch
 
 from mousetal.errors import MousetalError, RecordError, SettingsError
 from mousetal.mvd import VisionTransformer
-from training import memory, runstates
+from training import memory, runfolder
 from training.engine import Place, make_engine, mean_over_processes, place_of, start_processes
 from training.exitcodes import OK, guarded
 from training.finetune_data import Data, length, load_data
@@ -43,7 +43,7 @@ from training.losses import class_weights
 from training.moments import start_weights
 from training.optim import Group, cosine_schedule, parameter_groups, set_rates
 from training.pixels import normalised
-from training.runstates import RunFolder
+from training.runfolder import RunFolder
 from training.start import load_start
 from training.trainlog import TrainLog
 
@@ -92,12 +92,11 @@ def train(knobs: Knobs, data: Data, out: Path, place: Place) -> Memo:
         "data": {"classes": list(data.classes), "clips": data.digest, "processes": place.world_size},
     }
     state = folder.last_state()
-    if state is not None:
-        folder.require_same(identity, FREE)
-    plan = Schedule(*length(knobs, data.sampler.num_usable, place.world_size), runstates.step_of(state))
+    folder.require_same(identity, FREE)
+    plan = Schedule(*length(knobs, data.sampler.num_usable, place.world_size), runfolder.step_of(state))
     log = TrainLog(out, plan.first, plan.steps, knobs.print_every, is_silent=not place.is_first)
     if place.is_first:
-        folder.begin(identity, runstates.environment(place.device, place.world_size))
+        folder.begin(identity, runfolder.environment(place.device, place.world_size))
 
     recipe = Recipe(data.train, data.sampler, disturbance(knobs), knobs.batch, knobs.num_sample, knobs.erase,
                     place.rank, place.world_size)  # fmt: skip

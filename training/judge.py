@@ -12,7 +12,7 @@ from torch import Tensor
 import mousetal.mvd
 from mousetal.execution import AUTOCAST_TYPES
 from mousetal.mvd import VisionTransformer, VitConfig
-from training import runstates
+from training import runfolder
 from training.engine import Place, gathered
 from training.finetune_card import card
 from training.finetune_data import Data
@@ -50,7 +50,7 @@ class Judge:
         provenance = {
             "made_by": "python -m training.finetune_mvd", "step": step, "validation": dict(metrics),
             "short_classes": data.short_names, "knobs": as_json(self.knobs), "clips_sha256": data.digest,
-            "commit": runstates.commit_of_code(),
+            "commit": runfolder.commit_of_code(),
         }  # fmt: skip
         text = card(self.root.name, data.spec, len(data.train), step, metrics)
         mousetal.mvd.save(self.root / name, self.network, model_config(data.spec, provenance), text)

@@ -16,7 +16,7 @@ from training.engine import Engine, Place, gathered
 from training.judge import Judge, shown, summary
 from training.learner import NETWORK
 from training.loader import Batch
-from training.runstates import RunFolder
+from training.runfolder import RunFolder
 from training.trainlog import TrainLog
 from training.weightaverage import Average
 

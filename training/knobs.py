@@ -4,10 +4,11 @@
     class Knobs:
         batch: int = knob(12, "windows per process and micro-step")
 
-    add_flags(parser, Knobs)                                   # --batch 12
+    add_flags(parser, Knobs)                                   # --batch 12; --num-sample or --num_sample
     knobs = read(Knobs, Path("x.toml"), parser.parse_args())   # default, then file, then flag
 
-A field is a bool, int, float, str, or a tuple of one of them.
+A field is a bool, int, float, str, or a tuple of one of them; a file may give one value where a tuple is meant. A field
+that is a dataclass itself is a table of the file and has no flags.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, field, fields
+from dataclasses import asdict, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from mousetal.errors import SettingsError
 
 T = TypeVar("T")
 K = TypeVar("K")
-TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+TRUTH = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
 
 
 def knob(default: T, text: str) -> T:
@@ -38,26 +39,23 @@ def add_flags(parser: argparse.ArgumentParser, kind: type[Any]) -> None:
         shown = " ".join(map(str, one.default)) if isinstance(one.default, tuple) else str(one.default)
         many: dict[str, Any] = {"nargs": "*"} if isinstance(one.default, tuple) else {}
         text = f"{one.metadata.get('help', '')} [{shown or 'none'}]".replace("%", "%%")
-        group.add_argument(f"--{one.name}", default=None, metavar="VALUE", help=text, **many)
+        names = dict.fromkeys((f"--{one.name.replace('_', '-')}", f"--{one.name}"))
+        group.add_argument(*names, dest=one.name, default=None, metavar="VALUE", help=text, **many)
 
 
 def read(kind: type[K], path: Path | None, flags: argparse.Namespace | None = None) -> K:
     """The knobs from defaults, then the TOML file, then flags that were given. Raises SettingsError."""
-    values: dict[str, Any] = {}
-    hints = get_type_hints(kind)
-    known = {one.name for one in fields(cast(Any, kind))}
+    document: dict[str, Any] = {}
     if path is not None:
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"{path}: expected a TOML file of settings ({error})") from error
-        if unknown := sorted(document.keys() - known):
-            raise SettingsError(f"{path}: unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-        values |= {name: _checked(value, hints[name], f"{path}: {name}") for name, value in document.items()}
-    for name in known:
+    values = _table(kind, document, f"{path}: ")
+    for name, hint in get_type_hints(kind).items():
         text = getattr(flags, name, None) if flags is not None else None
         if text is not None:
-            values[name] = _parsed(text, hints[name], f"--{name}")
+            values[name] = _parsed(text, hint, f"--{name}")
     return kind(**values)
 
 
@@ -76,17 +74,24 @@ def as_json(knobs: Any) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(knobs).items()}
 
 
-def defaults(kind: type[Any]) -> dict[str, Any]:
-    """Every knob's default, by name."""
-    return {one.name: one.default for one in fields(kind) if one.default is not MISSING}
+def _table(kind: type[Any], table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What a table of a TOML file gives of a dataclass's fields."""
+    hints = get_type_hints(kind)
+    known = [one.name for one in fields(kind)]
+    if unknown := sorted(table.keys() - set(known)):
+        raise SettingsError(f"{where}unknown settings {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    return {name: _checked(value, hints[name], f"{where}{name}") for name, value in table.items()}
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
     """A value of a TOML file, as the field's type."""
     if get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise SettingsError(f"{where}: a list expected, got {value!r}")
-        return tuple(_checked(one, get_args(hint)[0], where) for one in value)
+        items = value if isinstance(value, list) else [value]
+        return tuple(_checked(one, get_args(hint)[0], where) for one in items)
+    if isinstance(hint, type) and is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise SettingsError(f"{where}: a table expected, got {value!r}")
+        return hint(**_table(hint, value, f"{where}."))
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:

@@ -1,168 +1,202 @@
-"""The folder of a training run that can be killed at any moment and goes on exactly where its last checkpoint was.
+"""The one folder that a run leaves, and how it goes on in it.
 
-run/
-  knobs.json        what was asked for, and a digest of the data: a run goes on only with the same
-  log.jsonl         one line per step, one per evaluation
-  tensorboard/      the same numbers for TensorBoard
-  checkpoint.pt     everything that the next step depends on
-  best/             a model folder: the best weights so far
-  metrics.json      what `best` scored
+    run/
+      knobs.json            the settings, the classes and the data's digest: what a resumed run must have in common
+      environment.json      versions, device and commit, for every time it was started
+      log.jsonl             a line per step and per validation
+      tensorboard/          the same as curves
+      best/                 a model folder: the best weights so far
+
+    the classifier's also                                           the detector's also
+      checkpoints/step-0000123/, checkpoints/last                     checkpoint.pt
+      last/                 a model folder: the newest weights        metrics.json    what `best` scored
+
+What is to go on from is one file where one process holds all of it, else a folder into which every process writes its
+part. Both are written under another name and renamed when whole (of folders, ``last`` then names the newest, and only
+then is the one before removed). So a crash or a full disk leaves the last good state.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import io
-import json
+import os
 import pickle
-import sys
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
 
 from mousetal import atomic
-from mousetal.errors import RecordError, SettingsError
+from mousetal.errors import OutputError, RecordError, SettingsError
+from training.knobs import differences
 
-KNOBS_NAME = "knobs.json"
-LOG_NAME = "log.jsonl"
-CHECKPOINT_NAME = "checkpoint.pt"
-METRICS_NAME = "metrics.json"
-BEST_NAME = "best"
-TENSORBOARD_NAME = "tensorboard"
-RECENT = 50  # steps over which the human line averages
-
-
-def claim(out: Path, knobs: Any, facts: Mapping[str, Any], harmless: Sequence[str]) -> None:
-    """Make ``out`` the folder of a run with these knobs (a dataclass), or check that it is.
-
-    ``facts`` are what else a run depends on (a digest of its data). Knobs named in ``harmless`` may differ between two
-    starts: they change no weight. Raises SettingsError that lists what else differs.
-    """
-    path = out / KNOBS_NAME
-    wanted = json.loads(json.dumps({**asdict(knobs), **facts}))
-    if path.exists():
-        found = atomic.read_json(path)
-        if differences := _differences(found, wanted, harmless):
-            raise SettingsError(
-                f"{out}: this run was begun with other settings:\n{differences}\n"
-                "Use those again to go on with it, or another folder for a new run."
-            )
-    atomic.write_json(path, wanted, indent=2)
+BEST = "best"
+METRICS = "metrics.json"
+STATES = "checkpoints"
+POINTER = "last"
+PARTIAL = ".partial"
+STATE_FILE = "checkpoint.pt"
+IDENTITY = "knobs.json"
+LIBRARIES = ("mousetal", "torch", "deepspeed", "numpy", "opencv-python-headless", "av", "tensorboard")
 
 
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], harmless: Sequence[str]) -> str:
-    absent = "(absent)"
-    return "\n".join(
-        f"  {key}: then {found.get(key, absent)!r}, now {wanted.get(key, absent)!r}"
-        for key in sorted({*found, *wanted} - {*harmless})
-        if found.get(key, absent) != wanted.get(key, absent)
-    )
+class RunFolder:
+    """A run's folder; ``root`` is made when missing."""
 
-
-def save_state(out: Path, state: Mapping[str, Any]) -> None:
-    """Write the checkpoint; on a full disk OutputError, and the one before is still there."""
-    content = io.BytesIO()
-    torch.save(dict(state), content)
-    atomic.write_bytes(out / CHECKPOINT_NAME, content.getvalue())
-
-
-def load_state(out: Path, device: torch.device) -> dict[str, Any] | None:
-    """What `save_state` wrote, None for a run that has no checkpoint yet. Raises RecordError for a damaged one."""
-    path = out / CHECKPOINT_NAME
-    if not path.exists():
-        return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RecordError(f"{path}: the run's checkpoint is damaged ({reason}). Begin the run anew.") from error
-    return state
-
-
-class RunLog:
-    """Every step into ``log.jsonl`` and TensorBoard, one line for people every ``every`` steps.
-
-    What a killed run had logged after its last checkpoint, ``first`` steps in, is taken back: those steps come again.
-    Silent for all but the first process of a team.
-    """
-
-    def __init__(self, out: Path, steps: int, first: int, every: int, is_first: bool = True) -> None:
-        self.steps, self.first, self.every, self.is_first = steps, first, every, is_first
-        self.started = time.monotonic()
-        self.waited_s = 0.0
-        self.losses: list[float] = []
-        self.path = out / LOG_NAME
-        self.board: Any = None
-        if is_first:
-            lines = [line for line in _lines(self.path) if line["step"] <= first]
-            atomic.write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
-            self.board = _board(out / TENSORBOARD_NAME, first)
-
-    def __enter__(self) -> RunLog:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self.board is not None:
-            self.board.close()
-
-    def step(self, done: int, loss: float, waited_s: float, **numbers: float) -> None:
-        """Step number ``done`` (from 1) is over; ``waited_s`` of it went by waiting for data."""
-        self.waited_s += waited_s
-        self.losses.append(loss)
-        self.write(done, loss=loss, **numbers)
-        if self.is_first and (done % self.every == 0 or done == self.steps):
-            took = time.monotonic() - self.started
-            per_step = took / (done - self.first)
-            recent = self.losses[-min(RECENT, self.every) :]
-            print(
-                f"step {done}/{self.steps}  loss {sum(recent) / len(recent):.4f}  "
-                + "  ".join(f"{name} {number:.2e}" for name, number in numbers.items())
-                + f"  {per_step:.2f} s/step  data {100 * self.waited_s / took:.0f} %  "
-                f"{per_step * (self.steps - done) / 60:.0f} min left",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    def write(self, done: int, **numbers: float | None) -> None:
-        """Numbers of step ``done`` for the files alone; None is a number that is undefined."""
-        if not self.is_first:
-            return
-        kept = {name: None if value is None else float(f"{value:.6g}") for name, value in numbers.items()}
+    def __init__(self, root: Path) -> None:
+        self.root = root
         try:
-            with self.path.open("a") as file:
-                file.write(json.dumps({"step": done, **kept}) + "\n")
-            if self.board is not None:
-                for name, value in kept.items():
-                    if value is not None:
-                        self.board.add_scalar(name, value, done)
+            root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise atomic.output_error(self.path, error) from error
+            raise atomic.output_error(root, error) from error
 
-    def say(self, text: str) -> None:
-        """A line for people."""
-        if self.is_first:
-            print(text, file=sys.stderr, flush=True)
+    def last_state(self) -> Path | None:
+        """The folder of the newest whole state, None for a new run."""
+        pointer = self.root / STATES / POINTER
+        if not pointer.is_file():
+            return None
+        folder = pointer.parent / pointer.read_text("utf-8").strip()
+        return folder if folder.is_dir() else None
 
+    def require_same(self, identity: Mapping[str, Any], free: tuple[str, ...]) -> None:
+        """Check that a run with a state goes on as it began. Raises SettingsError with what differs beside ``free``."""
+        if self.last_state() is None and not (self.root / STATE_FILE).exists():
+            return
+        before = atomic.read_json(self.root / IDENTITY)
+        if changed := differences(_flat(before, free), _flat(identity, free)):
+            listed = "\n".join(f"  {line}" for line in changed)
+            raise SettingsError(
+                f"{self.root}: this run was begun with other settings or data.\n{listed}\n"
+                "Put them back to go on, or choose another --out for a new run."
+            )
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The log's whole lines; a run that was killed may have left half of one."""
-    found: list[dict[str, Any]] = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    def begin(self, identity: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        """Note what the run is and where it runs."""
+        atomic.write_json(self.root / IDENTITY, identity, indent=2)
+        path = self.root / "environment.json"
+        before = atomic.read_json(path) if path.exists() else []
+        atomic.write_json(path, [*before, environment], indent=2)
+
+    def partial_state(self, step: int) -> Path:
+        """Where the state after ``step`` steps is written before it is whole."""
+        return self.root / STATES / f"{_state_name(step)}{PARTIAL}"
+
+    def has_state(self, step: int) -> bool:
+        """Whether the state after ``step`` steps is the last one already."""
+        last = self.last_state()
+        return last is not None and last.name == _state_name(step)
+
+    @contextlib.contextmanager
+    def writing(self, step: int) -> Iterator[Path]:
+        """The empty folder for a new state; whatever fails inside is an OutputError, and the last state stays."""
+        partial = self.partial_state(step)
         try:
-            found.append(json.loads(line))
-        except ValueError:
-            break
-    return found
+            partial.mkdir(parents=True, exist_ok=True)
+            yield partial
+        except (OSError, RuntimeError) as error:  # torch says RuntimeError when a write fails
+            shutil.rmtree(partial, ignore_errors=True)
+            kept = self.last_state()
+            raise OutputError(
+                f"{partial}: the checkpoint cannot be written ({_first_line(error)}). Free some space and start again; "
+                f"the run goes on from {kept.name if kept else 'its beginning'}."
+            ) from error
+
+    def commit(self, step: int) -> None:
+        """Make the partial state, whole now, the last one."""
+        final = self.root / STATES / _state_name(step)
+        shutil.rmtree(final, ignore_errors=True)
+        self.partial_state(step).rename(final)
+        atomic.write_text(self.root / STATES / POINTER, final.name + "\n")
+        for old in (self.root / STATES).glob("step-*"):
+            if old != final:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def save_file(self, state: Mapping[str, Any]) -> None:
+        """Write a state that is one file; on a full disk OutputError, and the one before is still there."""
+        content = io.BytesIO()
+        torch.save(dict(state), content)
+        atomic.write_bytes(self.root / STATE_FILE, content.getvalue())
+
+    def load_file(self, device: torch.device) -> dict[str, Any] | None:
+        """What `save_file` wrote, None for a run that has no such state. Raises RecordError for a damaged one."""
+        path = self.root / STATE_FILE
+        if not path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+            raise RecordError(
+                f"{path}: the run's checkpoint is damaged ({_first_line(error)}). Begin the run anew."
+            ) from error
+        return state
 
 
-def _board(folder: Path, first: int) -> Any:
-    """TensorBoard's writer; None where that is not installed: the log has the same numbers."""
+def step_of(state: Path | None) -> int:
+    """How many steps the state in this folder is after; 0 for none."""
+    return int(state.name.removeprefix("step-")) if state is not None else 0
+
+
+def environment(device: torch.device, world_size: int) -> dict[str, Any]:
+    """Versions and place, for the record."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "libraries": {library: version for library in LIBRARIES if (version := _version(library))},
+        "device": f"{device} ({name})",
+        "processes": world_size,
+        "commit": commit_of_code(),
+    }
+
+
+def commit_of_code() -> str:
+    """The commit of the running code, with ``+`` after it when files were changed; empty outside a git checkout."""
+    root = Path(__file__).parent
     try:
-        from torch.utils.tensorboard.writer import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=first + 1)  # type: ignore[no-untyped-call]
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _state_name(step: int) -> str:
+    return f"step-{step:07}"
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _flat(identity: Mapping[str, Any], free: tuple[str, ...]) -> dict[str, Any]:
+    """What an identity says, its parts laid together, without the names in ``free``."""
+    laid: dict[str, Any] = {}
+    for name, value in identity.items():
+        laid |= value if isinstance(value, dict) else {name: value}
+    return {name: value for name, value in laid.items() if name not in free}
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", *words],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    return done.stdout.strip()

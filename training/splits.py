@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mousetal.dataset import VideoEntry
+from training.recordings import Same
 
 MOST_TEST_VIDEOS = 10
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -38,8 +39,9 @@ def assign(
     test_share: float = 0.2,
     validation_share: float = 0.15,
     seed: int = 0,
+    same: Sequence[Same] = (),
 ) -> Split:
-    """A side for every video; those that have one keep it, and take their group along.
+    """A side for every video; those that have one keep it, and take their group along, as do the ``same`` recordings.
 
     ``seconds`` gives per video the time of each behaviour. About ``test_share`` of the videos, at most ten, are for
     testing. Groups are dealt out one by one, those with the most of a rare behaviour first, each to the side that is
@@ -48,10 +50,10 @@ def assign(
     groups: dict[str, list[VideoEntry]] = {}
     for entry in entries:
         groups.setdefault(group_of(entry), []).append(entry)
-    _join_copies(groups)
+    _join_copies(groups, same)
     sides = {name: next((one.split for one in members if one.split), "") for name, members in groups.items()}
     notes = [
-        f"{name} is on several sides already ({', '.join(sorted(found))}); it stays on {sides[name]}"
+        f"{name} is on several sides already ({', '.join(sorted(found))}); its new videos go to {sides[name]}"
         for name, members in groups.items()
         if len(found := {one.split for one in members if one.split}) > 1
     ]
@@ -83,16 +85,23 @@ def assign(
         # A side short of a fifth of what it wants is further behind than one short of a tenth, whatever its size.
         sides[names[i]] = max(choices, key=lambda side: (1 - have[side] / wanted[side]).mean())
         have[sides[names[i]]] += weights[i]
-    return Split({one.path: sides[name] for name, members in groups.items() for one in members}, tuple(notes))
+    return Split(
+        {one.path: one.split or sides[name] for name, members in groups.items() for one in members}, tuple(notes)
+    )
 
 
-def _join_copies(groups: dict[str, list[VideoEntry]]) -> None:
-    """Put groups that hold the same file together, whatever the animals are said to be."""
+def _join_copies(groups: dict[str, list[VideoEntry]], same: Sequence[Same]) -> None:
+    """Put groups that hold the same file or the same recording together, whatever the animals are said to be."""
     first: dict[str, str] = {}
     for name in list(groups):
         for other in {first[one.sha256] for one in groups[name] if one.sha256 in first} - {name}:
             groups[name] += groups.pop(other)
         first |= {one.sha256: name for one in groups[name]}
+    for pair in same:
+        a, b = (next(n for n, members in groups.items() if path in {one.path for one in members})
+                for path in (pair.a, pair.b))  # fmt: skip
+        if a != b:
+            groups[a] += groups.pop(b)
 
 
 def _weight(members: Sequence[VideoEntry], seconds: Mapping[str, Sequence[float]]) -> list[float]:
@@ -100,12 +109,15 @@ def _weight(members: Sequence[VideoEntry], seconds: Mapping[str, Sequence[float]
     return [float(len(members)), *np.sum([seconds[one.path] for one in members], axis=0).tolist()]
 
 
-def leaks(entries: Sequence[VideoEntry], tracks: Mapping[str, np.ndarray]) -> list[str]:
-    """What is on two sides at once: an animal, a session, the same file, or nearly the same recording.
+def matters(a: VideoEntry, b: VideoEntry) -> bool:
+    """Whether it would change or tell anything that two videos hold the same recording; one file twice is known."""
+    if a.sha256 == b.sha256 or (a.split and a.split == b.split):
+        return False
+    return group_of(a) != group_of(b) or bool(a.split and b.split)
 
-    ``tracks`` are boxes (n, 4) of each video at n moments spread evenly, in shares of the picture, NaN where unknown.
-    Two recordings are nearly the same when the animal is at the same places at the same times.
-    """
+
+def leaks(entries: Sequence[VideoEntry], same: Sequence[Same] = ()) -> list[str]:
+    """What is on two sides at once: an animal, a session, the same file, or the ``same`` recording in two files."""
     found = []
     for what, name_of in (("animal", _subject), ("session", _session), ("content", _content)):
         sides: dict[str, dict[str, str]] = {}
@@ -117,21 +129,13 @@ def leaks(entries: Sequence[VideoEntry], tracks: Mapping[str, np.ndarray]) -> li
             for name, where in sides.items()
             if len(where) > 1
         ]
-    for i, a in enumerate(entries):
-        for b in entries[i + 1 :]:
-            if a.split and b.split and a.split != b.split and _is_alike(a, b, tracks):
-                found.append(f"{a.path} ({a.split}) and {b.path} ({b.split}) look like the same recording")
+    side_of = {entry.path: entry.split for entry in entries}
+    found += [
+        f"{one.a} ({side_of[one.a]}) and {one.b} ({side_of[one.b]}) hold the same recording: {one}"
+        for one in same
+        if side_of[one.a] and side_of[one.b] and side_of[one.a] != side_of[one.b]
+    ]
     return found
-
-
-def _is_alike(a: VideoEntry, b: VideoEntry, tracks: Mapping[str, np.ndarray]) -> bool:
-    one, other = tracks.get(a.path), tracks.get(b.path)
-    if one is None or other is None or abs(a.duration_s - b.duration_s) > 0.02 * max(a.duration_s, b.duration_s):
-        return False
-    known = np.isfinite(one).all(axis=1) & np.isfinite(other).all(axis=1)
-    if known.sum() < len(one) / 2:
-        return False
-    return bool(np.abs(one[known] - other[known]).max(axis=1).mean() < 0.01)
 
 
 def _subject(entry: VideoEntry) -> str:

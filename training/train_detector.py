@@ -12,6 +12,8 @@ on with it where it stopped, to the same weights as if it had not. The best weig
 from __future__ import annotations
 
 import argparse
+import contextlib
+import copy
 import logging
 import math
 import sys
@@ -19,6 +21,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +31,17 @@ from mousetal.detector.config import VARIANTS, NetworkConfig
 from mousetal.detector.network import build
 from mousetal.errors import ModelError, SettingsError
 from mousetal.execution import Execution
-from training import coco, coco_pictures, detectorcard, exitcodes, knobflags, runfolder
-from training.average import Average
+from training import coco, coco_pictures, detectorcard, exitcodes, runfolder
 from training.coco_scores import coco_scores, find_all
 from training.detectorfeed import parts
 from training.detectorknobs import HARMLESS, TOO_LARGE, Knobs, check
+from training.knobs import add_flags, as_json, read
 from training.pictures import Source
+from training.runfolder import RunFolder
 from training.startweights import start_from
 from training.team import Team, join, leave, share_batch_norms
+from training.trainlog import TrainLog
+from training.weightaverage import Average
 
 log = logging.getLogger(__name__)
 
@@ -129,23 +135,28 @@ def train(knobs: Knobs, data: Source, out: Path, validation: Source | None = Non
     execution = Execution.on(str(team.device), knobs.precision, compiled=False)
     network, sizes = make_network(knobs, classes)
     network.to(team.device).train()  # type: ignore[arg-type]
-    average = Average(network, knobs.ema, knobs.ema_ramp)
+    averaged = copy.deepcopy(network).eval().requires_grad_(False)
+    average = Average(network.state_dict().items(), knobs.ema, knobs.ema_ramp)
     network = share_batch_norms(network, team)  # type: ignore[assignment]
     optimiser = torch.optim.AdamW(parameter_groups(network, knobs), knobs.learning_rate)
     scaler = torch.amp.GradScaler(team.device.type, enabled=knobs.precision == "fp16")
-    resumable = {"network": network, "average": average, "optimiser": optimiser, "scaler": scaler}
+    resumable: dict[str, Any] = {"network": network, "average": average, "optimiser": optimiser, "scaler": scaler}
 
-    if team.is_first:
-        digests = {"data_digest": data.digest, "validation_digest": validation.digest if validation else ""}
-        runfolder.claim(out, knobs, {**digests, "class_list": list(classes)}, HARMLESS)
-    team.wait()
+    folder = RunFolder(out)
+    digests = {"data_digest": data.digest, "validation_digest": validation.digest if validation else ""}
+    identity = {**as_json(knobs), **digests, "class_list": list(classes)}
+    folder.require_same(identity, HARMLESS)
     first, best_ap = 0, -1.0
-    if (state := runfolder.load_state(out, team.device)) is not None:
+    if (state := folder.load_file(team.device)) is not None:
         first, best_ap = int(state["step"]), float(state["best_ap"])
         for name, part in resumable.items():
             part.load_state_dict(state[name])
 
-    with runfolder.RunLog(out, knobs.steps, first, knobs.print_every, team.is_first) as run:
+    if team.is_first:
+        folder.begin(identity, runfolder.environment(team.device, team.size))
+
+    run = TrainLog(out, first, knobs.steps, knobs.print_every, is_silent=not team.is_first, curve="{name}")
+    with contextlib.closing(run):
         batches = parts(knobs, data, team, first) if first < knobs.steps else iter(())
         for step in range(first, knobs.steps):
             rate = learning_rate(step, knobs)
@@ -176,30 +187,30 @@ def train(knobs: Knobs, data: Source, out: Path, validation: Source | None = Non
             scaler.step(optimiser)
             scaler.update()
             optimiser.zero_grad()
-            average.update(network)
+            average.update(network.state_dict().items())
             done = step + 1
-            run.step(done, loss, waited, learning_rate=rate, gradient=norm)
+            run.step(done, {"loss": loss, "learning_rate": rate, "gradient": norm}, waited)
             is_last = done == knobs.steps
             if team.is_first and validation is not None and (done % knobs.evaluate_every == 0 or is_last):
-                ap = evaluate(knobs, average.module, sizes, validation, classes, execution, out, run, done, best_ap)
+                averaged.load_state_dict(average.values)
+                ap = evaluate(knobs, averaged, sizes, validation, classes, execution, out, run, done, best_ap)
                 best_ap = max(best_ap, ap)
             if team.is_first and (done % knobs.save_every == 0 or is_last):
                 states = {name: part.state_dict() for name, part in resumable.items()}
-                runfolder.save_state(out, {"step": done, "best_ap": best_ap, **states})
+                folder.save_file({"step": done, "best_ap": best_ap, **states})
             team.wait()
+    averaged.load_state_dict(average.values)
     if team.is_first and best_ap < 0:  # nothing to validate on, or no box there: the last is as good as any
-        detectorcard.write(
-            out / runfolder.BEST_NAME, average.module, sizes, knobs, classes, detectorcard.FALLBACK_THRESHOLD, {}
-        )
-    return average.module
+        detectorcard.write(out / runfolder.BEST, averaged, sizes, knobs, classes, detectorcard.FALLBACK_THRESHOLD, {})
+    return averaged
 
 
 def evaluate(knobs: Knobs, network: nn.Module, sizes: NetworkConfig, validation: Source, classes: Sequence[str],
-             execution: Execution, out: Path, run: runfolder.RunLog, done: int, best_ap: float) -> float:  # fmt: skip
+             execution: Execution, out: Path, run: TrainLog, done: int, best_ap: float) -> float:  # fmt: skip
     """AP of the averaged network on the validation pictures; kept as the run's best model folder if it is."""
     found = find_all(network, validation, knobs.input_size, sizes.eval_layer, max(1, knobs.batch), execution)
     scores = coco_scores(found, classes)
-    run.write(done, **scores)
+    run.event(done, "validation", scores)
     ap = -1.0 if scores["AP"] is None else scores["AP"]
     if ap > best_ap:
         detectorcard.keep_best(out, network, sizes, knobs, classes, found, {"step": done, **scores})
@@ -215,7 +226,8 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads for torch (default: as torch likes)")
     parser.add_argument("--check", action="store_true", help="read the data, report, and stop")
-    knobflags.add_flags(parser, Knobs)
+    parser.add_argument("--config", type=Path, help="TOML file of settings")
+    add_flags(parser, Knobs)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if arguments.threads:
@@ -224,7 +236,7 @@ def main() -> int:
 
 
 def _main(arguments: argparse.Namespace) -> int:
-    knobs = knobflags.read(Knobs, arguments)
+    knobs = read(Knobs, arguments.config, arguments)
     if not knobs.data:
         raise SettingsError("data: name at least one folder of boxes (--data FOLDER).")
     told = coco.read([Path(path) for path in knobs.data], knobs.classes)
@@ -249,7 +261,7 @@ def _main(arguments: argparse.Namespace) -> int:
         print(f"read: {learn.report}")
     train(knobs, data, arguments.out, validation, told.classes, team)
     if arguments.export and team.is_first:
-        detectorcard.copy(arguments.out / runfolder.BEST_NAME, arguments.export)
+        detectorcard.copy(arguments.out / runfolder.BEST, arguments.export)
         print(f"{arguments.export}: the best weights as a model folder (DETECTOR_DIR)")
     leave(team)
     return exitcodes.OK

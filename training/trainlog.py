@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.runstates import append_line, cut_log
+from mousetal import atomic
 
 LOG_NAME = "log.jsonl"
 
 
 class TrainLog:
-    """Writes in the run's folder; ``first`` of ``steps`` steps are done already. Silent in all processes but one."""
+    """Writes in the run's folder; ``first`` of ``steps`` steps are done already. Silent in all processes but one.
 
-    def __init__(self, root: Path, first: int, steps: int, print_every: int, is_silent: bool = False) -> None:
+    What a killed run had logged after its last state is taken back: those steps come again. ``curve`` names curves.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        first: int,
+        steps: int,
+        print_every: int,
+        is_silent: bool = False,
+        curve: str = "{kind}/{name}",
+    ) -> None:
         self.path, self.first, self.steps, self.print_every = root / LOG_NAME, first, steps, print_every
-        self.is_silent = is_silent
+        self.is_silent, self.curve = is_silent, curve
         self.curves: Any = None
         self._waited, self._recent, self._started = 0.0, [0.0], time.monotonic()
         self._mark = self._started
         if not is_silent:
-            cut_log(self.path, first)
+            _cut(self.path, first)
             self.curves = _writer(root / "tensorboard", first)
 
     def say(self, text: str) -> None:
@@ -38,8 +50,8 @@ class TrainLog:
         self._recent.append(float(values["loss"] or 0.0))
         if self.is_silent:
             return
-        append_line(self.path, {"step": step, **values, "waited": round(waited_seconds, 4)})
-        self._draw(step, {f"train/{name}": value for name, value in values.items()})
+        _append(self.path, {"step": step, **values, "waited": round(waited_seconds, 4)})
+        self._draw(step, "train", values)
         if step % self.print_every == 0 or step == self.steps:
             self._line(step, values)
 
@@ -47,28 +59,33 @@ class TrainLog:
         """Something that is no step: a validation, clips that were skipped."""
         if self.is_silent:
             return
-        append_line(self.path, {"step": step, "event": kind, **content})
-        self._draw(step, {f"{kind}/{name}": value for name, value in content.items() if isinstance(value, float)})
+        _append(self.path, {"step": step, "event": kind, **content})
+        self._draw(step, kind, {name: value for name, value in content.items() if isinstance(value, float)})
 
     def close(self) -> None:
         if self.curves is not None:
             self.curves.close()
 
-    def _draw(self, step: int, values: Mapping[str, float | None]) -> None:
-        for name, value in values.items():
-            if self.curves is not None and value is not None:
-                self.curves.add_scalar(name, value, step)
+    def _draw(self, step: int, kind: str, values: Mapping[str, float | None]) -> None:
+        if self.curves is None:
+            return
+        try:
+            for name, value in values.items():
+                if value is not None:
+                    self.curves.add_scalar(self.curve.format(kind=kind, name=name), value, step)
+        except OSError as error:
+            raise atomic.output_error(self.path.parent, error) from error
 
     def _line(self, step: int, values: Mapping[str, float | None]) -> None:
         now = time.monotonic()
         recent = self._recent[1:]
         took = max(now - self._mark, 1e-9)
         per_step = (now - self._started) / (step - self.first)
-        norm = values.get("gradient_norm")
+        others = [f"{name} {value:.2e}  " for name, value in values.items() if name != "loss" and value is not None]
         self.say(
-            f"step {step}/{self.steps}  loss {sum(recent) / len(recent):.4f}  rate {values['learning_rate']:.2e}  "
-            f"{'' if norm is None else f'norm {norm:.2f}  '}{took / len(recent):.2f} s/step  "
-            f"data {self._waited / took:.0%}  ETA {_clock(per_step * (self.steps - step))}"
+            f"step {step}/{self.steps}  loss {sum(recent) / len(recent):.4f}  {''.join(others)}"
+            f"{took / len(recent):.2f} s/step  data {self._waited / took:.0%}  "
+            f"ETA {_clock(per_step * (self.steps - step))}"
         )
         self._waited, self._recent, self._mark = 0.0, [0.0], now
 
@@ -76,6 +93,29 @@ class TrainLog:
 def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def _append(path: Path, content: Mapping[str, Any]) -> None:
+    """Add a line of JSON. Raises OutputError."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(content, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise atomic.output_error(path, error) from error
+
+
+def _cut(path: Path, steps: int) -> None:
+    """Remove what a log says of steps after ``steps``, and the line that a kill cut off."""
+    if not path.exists():
+        return
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    kept = []
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError):
+            if json.loads(line)["step"] <= steps:
+                kept.append(line)
+    if kept != lines:
+        atomic.write_text(path, "".join(kept))
 
 
 def _writer(folder: Path, first: int) -> Any:

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import torch
 
+from mousetal import atomic, video
 from mousetal import dataset as datasets
-from mousetal import video
 from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import VideoError
+from mousetal.formats import supervisely
 from mousetal.geometry import iou
 from mousetal.types import FrameBox
 from training import autolabel, coco
@@ -190,7 +191,7 @@ def test_the_folder_is_what_training_reads_and_one_bad_video_does_not_stop_it(
 
 
 def test_in_a_data_set_splits_and_subjects_are_kept_and_the_track_is_stored(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "dataset" / "mice" / "video"
     folder.mkdir(parents=True)
@@ -204,6 +205,18 @@ def test_in_a_data_set_splits_and_subjects_are_kept_and_the_track_is_stored(
     stored = datasets.read_stored_boxes(dataset, entry)
     assert len(stored) >= 25
     assert stored[0].frame_index == 0
+    (after,) = datasets.read(dataset.root).videos
+    assert after.boxes_by == "training.autolabel: movement against the empty arena"
+    dataset.boxes_path(entry).unlink()
+    datasets.write(dataset)  # as it was imported, but with a box that a person drew
+    path = dataset.annotation_path(entry)
+    drawn = FrameBox(3, (1.0, 2.0, 30.0, 40.0), 1.0, "detected")
+    empty = supervisely.empty_annotation(entry.path, entry.width, entry.height, entry.num_frames)
+    atomic.write_json(path, supervisely.with_boxes(empty, entry.path, [drawn], datasets.ANIMAL))
+    assert run(monkeypatch, "--dataset", dataset.root, "--out", tmp_path / "boxes", "--store") == 0
+    assert "people have drawn boxes, which stay" in capsys.readouterr().out
+    assert datasets.read(dataset.root).videos[0].boxes_by == ""
+    assert [box.frame_index for box in datasets.read_stored_boxes(dataset, entry)] == [3]
 
 
 def test_nothing_found_writes_nothing(

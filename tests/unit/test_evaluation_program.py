@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 import torch
 
+from mousetal import atomic, modelfolder, mvd, records, video
 from mousetal import dataset as datasets
-from mousetal import modelfolder, mvd, records, video
 from mousetal.dataset import Dataset, VideoEntry
+from mousetal.formats import supervisely
 from mousetal.modelconfig import MvdConfig
 from mousetal.types import DetectorBatch, FrameBox, FrameRange, Label
 from tests.fixtures.classifiers import CLASSES, tiny_config, tiny_network
 from tests.fixtures.videos import write_video
 from training import evaluate
-from training.evaluation import analysis, bootstrap
+from training.evaluation import analysis, bootstrap, gather
 
 BEHAVIORS = CLASSES[1:]
 NUM_FRAMES = 60
@@ -165,6 +166,16 @@ def test_a_video_that_cannot_be_read_is_skipped_counted_and_reported(
     assert "skipped lab/video/t1.mp4" in capsys.readouterr().err
 
 
+def test_boxes_that_a_program_found_are_not_taken_for_the_truth(dataset: Dataset) -> None:
+    """Rectangles in the annotation are people's, unless the data set's boxes are a program's."""
+    entry = dataset.videos[0]
+    path = dataset.annotation_path(entry)
+    box = FrameBox(3, (1.0, 2.0, 30.0, 40.0), 1.0, "detected")
+    atomic.write_json(path, supervisely.with_boxes(atomic.read_json(path), entry.path, [box], datasets.ANIMAL))
+    assert [one.frame_index for one in gather._drawn_boxes(dataset, entry)] == [3]
+    assert gather._drawn_boxes(dataset, replace(entry, boxes_by="demo-detector@abababababab")) == []
+
+
 def test_a_finished_run_of_the_driver_gives_the_same_numbers(dataset: Dataset, model: Path, tmp_path: Path) -> None:
     evaluate.main(flags(dataset, model, tmp_path / "out"))
     told = ["--dataset", str(dataset.root), "--predictions", str(tmp_path / "out"), "--out", str(tmp_path / "again")]
@@ -176,7 +187,12 @@ def test_tuning_takes_validation_videos_and_writes_the_model_folder_alone(
     dataset: Dataset, model: Path, tmp_path: Path
 ) -> None:
     weights = (model / modelfolder.WEIGHTS_NAME).read_bytes()
+    card = (model / modelfolder.CARD_NAME).read_text()
     assert evaluate.main(flags(dataset, model, tmp_path / "out", "--tune")) == 0
+    tuned = (model / modelfolder.CARD_NAME).read_text()
+    assert tuned.startswith(card.rstrip())
+    assert tuned.count("## Bout rules, chosen on validation videos") == 1
+    assert f"| {BEHAVIORS[0]} |" in tuned
     config = modelfolder.read_config(model)
     assert isinstance(config, MvdConfig)
     notes = config.provenance["tuning"]

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mousetal.intervals import find_bouts
 from mousetal.modelconfig import ClipInput, MvdConfig
 from mousetal.types import BoutRule, FrameRange, Label, VideoResult
 from tests.fixtures.results import CLASSIFIER, video_result
-from training.evaluation import tuning
+from training.evaluation import tuning, tuningcard
 from training.evaluation.comparison import Comparison, of_result
 
 GROOMING, TWITCH = CLASSIFIER.classes[1:]
@@ -75,6 +77,30 @@ def test_tuning_changes_rules_and_temperature_and_nothing_else() -> None:
     assert [choice.behavior for choice in chosen.choices] == [GROOMING, TWITCH]
     notes = tuning.provenance(chosen, "ab" * 32, "validation", 3)
     assert notes["rules"][TWITCH]["note"].startswith("kept")
+
+
+CARD = "# model\n\nA network.\n"
+
+
+@given(st.text(), st.text(), st.text())
+def test_a_card_has_one_section_of_bout_rules_the_newest_and_keeps_all_else(card: str, older: str, newer: str) -> None:
+    one, other = (f"{tuningcard.BEGIN}{text}{tuningcard.END}\n" for text in (older, newer))
+    once = tuningcard.with_section(card, one)
+    assert once.startswith(card.rstrip())
+    assert tuningcard.with_section(once, one) == once
+    assert tuningcard.with_section(once, other) == tuningcard.with_section(card, other)
+
+
+def test_a_section_says_what_was_chosen_and_text_after_it_stays() -> None:
+    videos = [scene(seed, height=0.4) for seed in range(3)]
+    _, chosen = tuning.tune(videos, CONFIG, CLASSIFIER)
+    text = tuningcard.section(chosen, "validation", 3, "ab" * 32)
+    assert "on 3 videos of the split `validation` (digest abababababab)" in text
+    (rule,) = (one.rule for one in chosen.choices if one.behavior == GROOMING)
+    assert f"| {GROOMING} | {rule.threshold:g} | {rule.low_threshold:g} |" in text
+    card = f"{CARD}\n{text}\nWritten by hand.\n"
+    assert tuningcard.with_section(card, text) == card
+    assert tuningcard.with_section(card, text.replace("3 videos", "4 videos")) == card.replace("3 videos", "4 videos")
 
 
 def test_frames_count_towards_the_temperature_only_where_the_truth_is_known() -> None:

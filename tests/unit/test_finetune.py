@@ -256,13 +256,13 @@ def test_a_file_size_limit_while_torch_writes_is_told_as_such(clips: Path, tmp_p
     """A real limit of the system, met in the middle of torch's own writing."""
     code = (
         "import resource, sys, torch; torch.set_num_threads(1)\n"
-        "from tests.unit.test_finetune import TOY, arguments; from training import finetune_mvd, runstates\n"
+        "from tests.unit.test_finetune import TOY, arguments; from training import finetune_mvd, runfolder\n"
         "from pathlib import Path; from dataclasses import replace\n"
-        "write = runstates.RunFolder.writing\n"
+        "write = runfolder.RunFolder.writing\n"
         "def writing(self, step):\n"
         "    step == 4 and resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "    return write(self, step)\n"
-        "runstates.RunFolder.writing = writing\n"
+        "runfolder.RunFolder.writing = writing\n"
         "knobs = replace(TOY, validate_every=100)\n"
         "sys.exit(finetune_mvd.main(arguments(Path(sys.argv[1]), Path(sys.argv[2]), knobs)))\n"
     )

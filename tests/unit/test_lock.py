@@ -1,26 +1,32 @@
-"""One driver per output folder, and a crash leaves no lock behind."""
+"""One program per folder at a time, and a crash leaves no lock behind."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from inference_script import lock
+from mousetal import lock
 from mousetal.errors import OutputError
+
+
+def hold(folder: Path) -> AbstractContextManager[None]:
+    return lock.hold(folder, "another driver", "choose another OUTPUT")
+
 
 HOLDER = """
 import pathlib, sys
-from inference_script import lock
-with lock.hold(pathlib.Path(sys.argv[1])):
+from mousetal import lock
+with lock.hold(pathlib.Path(sys.argv[1]), "another driver", "choose another OUTPUT"):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
-def test_a_second_driver_is_refused_in_one_sentence_that_names_the_first(tmp_path: Path, root: Path) -> None:
+def test_a_second_process_is_refused_in_one_sentence_that_names_the_first(tmp_path: Path, root: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)],
         cwd=root,
@@ -31,24 +37,26 @@ def test_a_second_driver_is_refused_in_one_sentence_that_names_the_first(tmp_pat
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
         with (
-            pytest.raises(OutputError, match=rf"in use by another driver \(process {first.pid} on "),
-            lock.hold(tmp_path),
+            pytest.raises(
+                OutputError, match=rf"in use by another driver \(process {first.pid} on .* choose another OUT"
+            ),
+            hold(tmp_path),
         ):
             pass
         first.kill()
-    with lock.hold(tmp_path):
+    with hold(tmp_path):
         pass
 
 
 def test_the_folder_is_made_and_free_again_after_an_error(tmp_path: Path) -> None:
     output = tmp_path / "new" / "output"
-    with pytest.raises(RuntimeError), lock.hold(output):
+    with pytest.raises(RuntimeError), hold(output):
         raise RuntimeError
-    with lock.hold(output):
+    with hold(output):
         assert output.is_dir()
 
 
 def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be written"), lock.hold(tmp_path / "file" / "output"):
+    with pytest.raises(OutputError, match="cannot be written"), hold(tmp_path / "file" / "output"):
         pass

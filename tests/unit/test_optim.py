@@ -98,6 +98,9 @@ def test_averages_of_half_precision_are_kept_in_full_and_come_back() -> None:
     other.load_state_dict(average.state_dict())
     assert other.values["w"].dtype == torch.float32
     assert torch.equal(other.values["w"], average.values["w"])
+    older = {"module": {"w": torch.tensor([7.0, 8.0])}, "updates": 3}  # as detector runs once kept it
+    other.load_state_dict(older)
+    assert (other.updates, other.values["w"].tolist()) == (3, [7.0, 8.0])
     with pytest.raises(ValueError, match="another network"):
         Average([("v", torch.zeros(2))], decay=0.5).load_state_dict(average.state_dict())
 

@@ -8,27 +8,34 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mousetal import atomic, records, video
 from mousetal import dataset as datasets
-from mousetal import video
 from mousetal.dataset import Dataset
+from mousetal.errors import RecordError
 from mousetal.geometry import crop_clip, square, union
 from mousetal.types import Detections, DetectorBatch, DetectorSpec, FrameBox, FrameRange, Label
 from tests.fixtures.datasets import add_film, psnr, small_dataset, true_box
+from tests.fixtures.results import video_result
 from training import boxes as boxing
-from training import preprocess
+from training import material, preprocess, preprocessreport
 from training.clipping import Shape
+from training.cliprecords import key_of
 from training.clips import UNSCORED, Clip, read_frames, read_table
 from training.cutting import CutRules, frame_labels, plan_cuts
+from training.hardnegatives import Earlier
 from training.preprocess import Knobs
+from training.recordings import Same
 from training.synthetic import BEHAVIORS, Film
 
 GROOM, TWITCH = BEHAVIORS
@@ -114,7 +121,7 @@ def test_the_weights_of_a_class_add_up_to_one_on_each_side(made: tuple[Dataset, 
 
 
 def test_the_loss_of_storing_is_measured(made: tuple[Dataset, Path]) -> None:
-    report = preprocess.atomic.read_json(made[1] / preprocess.REPORT_NAME)
+    report = atomic.read_json(made[1] / preprocessreport.NAME)
     assert report["stored"]["psnr_db"] > 35
     assert report["stored"]["bytes_per_second"] > 0
 
@@ -127,7 +134,8 @@ ENTRY = datasets.VideoEntry("a/video/b.mp4", "0" * 64, 1000, Fraction(25), 64, 4
 def cuts_of(labels: list[Label], num_frames: int = 1000, **changes: object) -> list[tuple[str, int, int]]:
     dataset = Dataset(Path(), BEHAVIORS)
     entry = replace(ENTRY, num_frames=num_frames, **changes)
-    found = plan_cuts(dataset, entry, labels, np.zeros(num_frames), CutRules(), np.random.default_rng(0))
+    classes, rng = frame_labels(dataset, entry, labels), np.random.default_rng(0)
+    found = plan_cuts(dataset, entry, labels, classes, np.zeros(num_frames), CutRules(), rng)
     return [(cut.behavior, cut.frames.start_frame, cut.frames.end_frame) for cut in found]
 
 
@@ -164,7 +172,8 @@ def test_hard_idle_is_where_the_animal_moves() -> None:
     interest = np.zeros(1000)
     interest[700] = 1.0
     dataset, rng = Dataset(Path(), BEHAVIORS), np.random.default_rng(0)
-    cuts = plan_cuts(dataset, replace(ENTRY, num_frames=1000), [], interest, CutRules(), rng)
+    classes = np.zeros(1000, np.int8)
+    cuts = plan_cuts(dataset, replace(ENTRY, num_frames=1000), [], classes, interest, CutRules(), rng)
     assert any(cut.frames.start_frame <= 700 < cut.frames.end_frame for cut in cuts)
 
 
@@ -217,10 +226,27 @@ def test_boxes_of_every_nth_frame_become_boxes_of_all_and_gaps_stay() -> None:
     assert np.isnan(table[70]).all()
 
 
+@pytest.mark.parametrize(
+    ("boxes_by", "found"),
+    [("", 0), ("training.autolabel: movement", 0), ("watcher@" + "ab" * 6, 0), ("another@0123456789ab", 3)],
+)
+def test_only_boxes_of_another_detector_are_found_anew(
+    boxes_by: str, found: int, copied: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, _ = copied
+    dataset = replace(dataset, videos=tuple(replace(entry, boxes_by=boxes_by) for entry in dataset.videos))
+    monkeypatch.setattr(material, "_load", lambda _: Watcher(Film(50_000, 4.0, size=(160, 120), fps=25)))
+    report = preprocessreport.Report()
+    after, _ = material.gather(dataset, Path("detector"), report)
+    assert len(report.boxes_found) == found
+    expected = "watcher@" + "ab" * 6 if found else boxes_by
+    assert {entry.boxes_by for entry in after.videos} == {expected}
+
+
 # Doing again only what changed
 
 
-def run(dataset: Dataset, folder: Path, knobs: Knobs = KNOBS) -> preprocess.Report:
+def run(dataset: Dataset, folder: Path, knobs: Knobs = KNOBS) -> preprocessreport.Report:
     return preprocess.preprocess(dataset.root, folder, None, knobs)[1]
 
 
@@ -259,6 +285,41 @@ def test_other_settings_do_everything_again_and_a_video_that_left_takes_its_clip
     assert report.removed == [gone.path]
     assert len(report.done) == 1
     assert {clip.video for clip in read_table(folder).clips} == set(report.done)
+
+
+def test_a_videos_labels_and_boxes_are_read_once_a_run(
+    copied: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, folder = copied
+    asked: Counter[tuple[str, str]] = Counter()
+    for name in ("read_labels", "read_stored_boxes"):
+        read = getattr(datasets, name)
+
+        def counted(data: Dataset, entry: datasets.VideoEntry, name: str = name, read: Any = read) -> Any:
+            asked[name, entry.path] += 1
+            return read(data, entry)
+
+        monkeypatch.setattr(datasets, name, counted)
+    run(dataset, folder, replace(KNOBS, seed=7))
+    assert len(asked) == 2 * len(dataset.videos)
+    assert set(asked.values()) == {1}
+
+
+def test_keys_of_records_stay_what_they_were() -> None:
+    """Another key would cut everybody's clips again."""
+    entry = replace(ENTRY, subject="m1", split="train")
+    boxes = (FrameBox(0, (1.0, 2.0, 3.5, 4.0), 0.9, "detected"),)
+    key = key_of(entry, [Label("groom", FrameRange(3, 9))], boxes, ("idle", "groom"), 0, CutRules(), Shape(), "")
+    assert key == "c9fc0232bbb5bd3c5e3eede411aaef25de1580562e7fc7d014992b8ebc9f88bf"
+
+
+def test_labels_that_cannot_be_read_cost_only_their_video(copied: tuple[Dataset, Path]) -> None:
+    dataset, folder = copied
+    broken = dataset.in_split("train")[0]
+    dataset.annotation_path(broken).write_text("{")
+    report = run(dataset, folder)
+    assert [*report.failed] == [broken.path]
+    assert len(report.reused) == 1
 
 
 def test_a_clip_that_was_deleted_is_made_again(copied: tuple[Dataset, Path]) -> None:
@@ -316,6 +377,85 @@ def test_a_run_that_was_killed_goes_on_to_the_same_clips(copied: tuple[Dataset, 
     assert len(report.done) + len(report.reused) == 2
     assert table_text(folder) == whole
     assert set(folder.glob("*/*.avi")) == {clip.path for clip in read_table(folder).clips}
+
+
+def test_parts_of_one_recording_are_found_before_the_split_and_after_it_they_are_a_leak(
+    copied: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, folder = copied
+    (train,), (validation,) = dataset.in_split("train"), dataset.in_split("validation")
+    pair = Same(train.path, validation.path, ((2.0, 0.0),))
+    monkeypatch.setattr(preprocess.recordings, "find", lambda *_: [pair])
+    report = run(dataset, folder)
+    assert [leak for leak in report.leaks if "hold the same recording" in leak], "the sides were given before"
+    report = preprocess.preprocess(dataset.root, folder, None, KNOBS, is_anew=True)[1]
+    after = {entry.path: entry.split for entry in datasets.read(dataset.root).videos}
+    assert after[train.path] == after[validation.path]
+    assert not report.leaks
+    assert f"the same recording is in {train.path} at 2.0 s and {validation.path} at 0.0 s" in report.notes
+
+
+def store_results(output: Path, name: str, entry: datasets.VideoEntry, sure_at: int, content: str) -> None:
+    """A driver's results of a video that was called ``name`` and were sure of a behaviour at one frame."""
+    result = video_result(name, seconds=entry.duration_s, fps=entry.fps)
+    posteriors = np.zeros_like(result.posteriors)
+    posteriors[sure_at, 1] = 0.9
+    records.write_video(output, replace(result, posteriors=posteriors), f"made of {content}")
+    noted = atomic.read_json(output / records.HASHES_NAME) if (output / records.HASHES_NAME).exists() else {}
+    atomic.write_json(output / records.HASHES_NAME, {**noted, str(result.info.path): [1, 2, content]})
+
+
+def test_hard_idle_is_found_by_the_videos_content_whatever_it_was_called(
+    copied: tuple[Dataset, Path], tmp_path: Path
+) -> None:
+    dataset, folder = copied
+    one, other = dataset.in_split("train")[0], dataset.in_split("validation")[0]
+    store_results(tmp_path / "output", "elsewhere/renamed.mp4", one, 20, one.sha256)
+    store_results(tmp_path / "output", other.path, other, 20, "another file")  # of that name only
+    earlier = Earlier.read(tmp_path / "output")
+    sure = earlier.sureness(one, one.num_frames)
+    assert sure is not None
+    assert np.flatnonzero(sure).tolist() == [20]
+    assert earlier.name_of(other) is None
+    report = preprocess.preprocess(dataset.root, folder, None, KNOBS, hard=tmp_path / "output")[1]
+    assert f"hard negatives: {tmp_path / 'output'} has results of 1 of 3 videos" in report.notes
+    assert (report.done, report.reused) == ([one.path], [other.path])
+
+
+def test_without_noted_hashes_results_are_found_by_name(copied: tuple[Dataset, Path], tmp_path: Path) -> None:
+    dataset, _ = copied
+    entry = dataset.videos[0]
+    store_results(tmp_path, entry.path, entry, 20, entry.sha256)
+    (tmp_path / records.HASHES_NAME).unlink()
+    earlier = Earlier.read(tmp_path)
+    assert earlier.key(entry) == f"made of {entry.sha256}"
+    assert earlier.sureness(entry, entry.num_frames + 1) is None
+    assert earlier.name_of(dataset.videos[1]) is None
+    with pytest.raises(RecordError, match="no results of the driver"):
+        Earlier.read(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("which", ["clips", "dataset"])
+def test_a_second_run_at_once_is_refused_and_a_killed_one_blocks_nobody(
+    which: str, copied: tuple[Dataset, Path], tmp_path: Path, root: Path, capsys: Capture
+) -> None:
+    """On the same clips, or with other clips on the same data set."""
+    dataset, folder = copied
+    code = (
+        "import sys, pathlib; from mousetal import lock\n"
+        "with lock.hold(pathlib.Path(sys.argv[1]), '', ''): print('held', flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / which)]
+    clips = folder if which == "clips" else tmp_path / "other clips"
+    with subprocess.Popen(words, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        assert preprocess.main(["--dataset", str(dataset.root), "--clips", str(clips)]) == 1
+        said = capsys.readouterr().err
+        assert f"is in use by another training.preprocess (process {first.pid} on " in said
+        assert len(said.strip().splitlines()) == 1
+        first.kill()
+    assert len(run(dataset, folder).reused) == 2
 
 
 def test_one_file_at_two_paths_gives_clips_of_two_names(copied: tuple[Dataset, Path]) -> None:

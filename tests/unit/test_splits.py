@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mousetal.dataset import VideoEntry
-from training.splits import MOST_TEST_VIDEOS, assign, leaks
+from training.recordings import Same
+from training.splits import MOST_TEST_VIDEOS, assign, leaks, matters
 
 
 def entry(name: str, subject: str = "", **more: str) -> VideoEntry:
@@ -60,6 +61,13 @@ def test_sides_once_given_are_kept_when_videos_are_added() -> None:
     assert second.of["a/video/0-later.mp4"] == first.of["a/video/0-0.mp4"]
 
 
+def test_an_animal_that_is_on_two_sides_already_is_told_and_left_there() -> None:
+    entries = [entry("a", "m1", split="train"), entry("b", "m1", split="test"), entry("c", "m1"), *lab(4, 1)]
+    made = assign(entries, seconds_of(entries))
+    assert [made.of[one.path] for one in entries[:3]] == ["train", "test", "train"]
+    assert "animal m1 is on several sides already (test, train); its new videos go to train" in made.notes
+
+
 def test_no_more_than_ten_videos_are_for_testing() -> None:
     entries = lab(200, 1)
     sides = Counter(assign(entries, seconds_of(entries)).of.values())
@@ -95,15 +103,35 @@ def test_copies_of_a_file_are_on_one_side_whatever_animal_they_are_said_to_show(
     assert made.of["a/video/c2.mp4"] == made.of[entries[3].path] == made.of[entries[5].path]
 
 
+def test_parts_of_one_recording_are_on_one_side_and_take_their_animals_along() -> None:
+    entries = lab(8, 2)
+    same = [
+        Same(entries[0].path, entries[3].path, ((1.0, 0.0),)),
+        Same(entries[2].path, entries[7].path, ((1.0, 2.0),)),
+    ]
+    made = assign(entries, seconds_of(entries), same=same)
+    assert len({made.of[one.path] for one in (*entries[:4], *entries[6:8])}) == 1
+    older = [replace(one, split="test" if one.subject == "m0" else "") for one in entries]
+    assert assign(older, seconds_of(older), same=same).of[entries[6].path] == "test"
+
+
 def test_leaks_are_found() -> None:
-    rng = np.random.default_rng(0)
-    tracks = {f"a/video/{n}.mp4": rng.uniform(0, 1, (32, 4)) for n in "abcdef"}
-    tracks["a/video/b.mp4"] = tracks["a/video/a.mp4"] + 0.004  # encoded again
     one, other, *_ = entries = [
         entry("a", "m1", split="train"), entry("b", "m2", split="test"), entry("c", "m3", split="train", session="s"),
         entry("d", "m3", split="validation"), entry("e", "m5", split="test", session="s"),
     ]  # fmt: skip
-    found = leaks([*entries, replace(one, path="a/video/f.mp4", subject="m6", split="validation")], tracks)
+    same = [Same(one.path, other.path, ((3.5, 0.0),))]
+    found = leaks([*entries, replace(one, path="a/video/f.mp4", subject="m6", split="validation")], same)
     assert sorted(text.split(" ")[0] for text in found) == ["a/video/a.mp4", "animal", "content", "session"]
-    assert leaks([one, replace(other, split="train")], tracks) == []
-    assert leaks(entries[1:2], tracks) == []
+    assert any("(train) and a/video/b.mp4 (test) hold the same recording: a/video/a.mp4 at 3.5 s" in s for s in found)
+    assert leaks([one, replace(other, split="train")], same) == []
+    assert leaks(entries[1:2]) == []
+
+
+def test_only_videos_that_are_or_may_come_to_be_on_two_sides_are_compared() -> None:
+    a, b = entry("a", "m1"), entry("b", "m2")
+    assert matters(a, b)
+    assert not matters(a, entry("c", "m1"))  # one animal is on one side anyway
+    assert not matters(a, replace(a, path="a/video/copy.mp4"))
+    assert not matters(replace(a, split="test"), replace(b, split="test"))
+    assert matters(replace(a, split="test"), entry("c", "m1", split="train"))  # earlier decisions that cannot be right

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,18 +27,21 @@ from mousetal.detector.network import build
 from mousetal.errors import ModelError, OutputError, RecordError, SettingsError
 from mousetal.execution import Execution
 from mousetal.modelconfig import RtdetrConfig
-from training import boxscores, coco, exitcodes, knobflags, runfolder, train_detector
-from training.average import Average
+from training import boxscores, coco, exitcodes, train_detector
 from training.boxscores import Found, average_precision_of, best_threshold, matched
 from training.coco_scores import coco_scores
 from training.demo_pictures import DemoKnobs
 from training.detectorfeed import parts, picture_numbers, side
 from training.detectorknobs import Knobs
+from training.knobs import add_flags, read
 from training.pictures import Joined, Picture, Source
+from training.runfolder import STATE_FILE, RunFolder
 from training.samples import Images, film_images
 from training.startweights import start_from
 from training.synthetic import Film, write_video
 from training.team import Team
+from training.trainlog import LOG_NAME
+from training.weightaverage import Average
 
 KNOBS = Knobs(
     input_size=64, width=8, hidden_dim=16, decoder_layers=1, num_queries=10, num_denoising=4, batch=4, steps=4,
@@ -95,8 +100,14 @@ class Empty:
 
 
 def logged(out: Path, what: str) -> list[float]:
-    lines = map(json.loads, (out / runfolder.LOG_NAME).read_text().splitlines())
+    lines = map(json.loads, (out / LOG_NAME).read_text().splitlines())
     return [line[what] for line in lines if what in line]
+
+
+def state_of(out: Path) -> dict[str, Any]:
+    state = RunFolder(out).load_file(torch.device("cpu"))
+    assert state is not None
+    return state
 
 
 def assert_same_weights(a: nn.Module, b: nn.Module) -> None:
@@ -132,7 +143,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights_and_log(images: Images, tmp_p
     assert_same_weights(whole, rest)
     assert logged(tmp_path / "whole", "loss") == logged(tmp_path / "parts", "loss")
     assert logged(tmp_path / "whole", "AP") == logged(tmp_path / "parts", "AP")
-    states = [torch.load(tmp_path / run / runfolder.CHECKPOINT_NAME) for run in ("whole", "parts")]
+    states = [torch.load(tmp_path / run / STATE_FILE) for run in ("whole", "parts")]
     assert str(states[0]["optimiser"]) == str(states[1]["optimiser"])
 
 
@@ -163,29 +174,26 @@ def test_a_run_that_is_killed_goes_on_where_its_checkpoint_was(images: Images, r
                 process.send_signal(signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
-    state = runfolder.load_state(out, torch.device("cpu"))
-    assert state is not None
+    state = state_of(out)
     done = state["step"]
     assert done in (2, 3, 4)
     with pytest.raises(KeyboardInterrupt):
         train_detector.train(knobs, Breaking(images, 4 * (5 - done), []), out)
     with pytest.raises(KeyboardInterrupt):
         train_detector.train(knobs, Breaking(images, 20, []), tmp_path / "unharmed")
-    after, unharmed = (runfolder.load_state(run, torch.device("cpu")) for run in (out, tmp_path / "unharmed"))
-    assert after is not None
-    assert unharmed is not None
+    after, unharmed = (state_of(run) for run in (out, tmp_path / "unharmed"))
     assert after["step"] == unharmed["step"] == 5
     assert all(torch.equal(after["network"][name], tensor) for name, tensor in unharmed["network"].items())
 
 
 def test_a_run_with_other_settings_or_data_is_refused_with_the_difference(images: Images, tmp_path: Path) -> None:
     train_detector.train(replace(KNOBS, steps=1), images, tmp_path)
-    with pytest.raises(SettingsError, match=r"batch: then 4, now 8\n  learning_rate: then 0\.002, now 0\.1\n"):
+    with pytest.raises(SettingsError, match=r"batch: 4 -> 8\n  learning_rate: 0\.002 -> 0\.1\n"):
         train_detector.train(replace(KNOBS, steps=1, batch=8, learning_rate=0.1), images, tmp_path)
     fewer = Images(images.images[:3], images.boxes[:3])
     with pytest.raises(SettingsError, match="data_digest"):
         train_detector.train(replace(KNOBS, steps=1), fewer, tmp_path)
-    with pytest.raises(SettingsError, match=r"class_list: then \['mouse'\], now \['rat'\]"):
+    with pytest.raises(SettingsError, match=r"class_list: \['mouse'\] -> \['rat'\]"):
         train_detector.train(replace(KNOBS, steps=1), images, tmp_path, classes=("rat",))
     train_detector.train(replace(KNOBS, steps=1, save_every=7), images, tmp_path)
 
@@ -198,7 +206,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_from_it(
     sync = os.fsync
 
     def full(descriptor: int) -> None:
-        if (synced.append(descriptor) or len(synced)) > 3:  # knobs.json, log.jsonl, the first checkpoint
+        if (synced.append(descriptor) or len(synced)) > 3:  # knobs.json, environment.json, the first checkpoint
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(descriptor)
 
@@ -206,8 +214,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_from_it(
         patch.setattr(os, "fsync", full)
         with pytest.raises(OutputError, match=r"checkpoint\.pt: cannot be written \(No space left"):
             train_detector.train(KNOBS, images, tmp_path / "full")
-    state = runfolder.load_state(tmp_path / "full", torch.device("cpu"))
-    assert state is not None
+    state = state_of(tmp_path / "full")
     assert state["step"] == 2
     assert not list((tmp_path / "full").glob(".mousetal-*"))
     assert_same_weights(whole, train_detector.train(KNOBS, images, tmp_path / "full"))
@@ -226,15 +233,14 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
     monkeypatch.setattr(train_detector, "loss_of", breaks)
     with pytest.raises(ModelError, match=r"loss nan and gradient nan at step 4; .* Lower learning_rate"):
         train_detector.train(KNOBS, images, tmp_path)
-    state = runfolder.load_state(tmp_path, torch.device("cpu"))
-    assert state is not None
+    state = state_of(tmp_path)
     assert state["step"] == 2
     assert all(tensor.isfinite().all() for tensor in state["network"].values())
 
 
 def test_a_damaged_checkpoint_is_named(images: Images, tmp_path: Path) -> None:
     train_detector.train(replace(KNOBS, steps=1), images, tmp_path)
-    path = tmp_path / runfolder.CHECKPOINT_NAME
+    path = tmp_path / STATE_FILE
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(RecordError, match=r"checkpoint\.pt: the run's checkpoint is damaged"):
         train_detector.train(replace(KNOBS, steps=1), images, tmp_path)
@@ -270,10 +276,9 @@ def test_two_processes_train_as_one(images: Images, root: Path, tmp_path: Path) 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(logged(tmp_path / "together", "loss"), logged(tmp_path / "alone", "loss"), rtol=1e-4)
-    together = runfolder.load_state(tmp_path / "together", torch.device("cpu"))
-    assert together is not None
+    together = state_of(tmp_path / "together")
     for name, tensor in alone.state_dict().items():
-        torch.testing.assert_close(together["average"]["module"][name], tensor, rtol=0, atol=2e-4, msg=name)
+        torch.testing.assert_close(together["average"]["values"][name], tensor, rtol=0, atol=2e-4, msg=name)
 
 
 def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_a_whole_one(
@@ -413,17 +418,17 @@ def test_the_learning_rate_warms_up_and_falls_as_asked() -> None:
 
 def test_the_average_follows_fast_at_first_and_slowly_later() -> None:
     layer = nn.BatchNorm1d(1)
-    average = Average(layer, decay=0.9, ramp=2.0)
+    average = Average(layer.state_dict().items(), decay=0.9, ramp=2.0)
     expected = 1.0
     for step in range(1, 5):
         with torch.no_grad():
             layer.weight.fill_(step + 1.0)
             layer.running_mean.fill_(step)  # type: ignore[union-attr]
-        average.update(layer)
+        average.update(layer.state_dict().items())
         kept = 0.9 * (1 - np.exp(-step / 2))
         expected = kept * expected + (1 - kept) * (step + 1)
-        assert float(average.module.weight) == pytest.approx(expected, rel=1e-6)
-        assert float(average.module.running_mean) == pytest.approx(expected - 1, rel=1e-6)
+        assert float(average.values["weight"]) == pytest.approx(expected, rel=1e-6)
+        assert float(average.values["running_mean"]) == pytest.approx(expected - 1, rel=1e-6)
 
 
 def found_by_chance(rng: np.random.Generator, classes: int) -> Found:
@@ -498,22 +503,26 @@ def test_average_precision_is_one_for_perfect_boxes_and_less_for_a_missed_pictur
 
 def test_knobs_come_from_the_file_and_flags_have_the_last_word(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('steps = 7\nlearning_rate = 1\nscales = [64, 96]\ndata = ["a"]\n')
-    parser = knobflags.argparse.ArgumentParser()
-    knobflags.add_flags(parser, Knobs)
-    arguments = parser.parse_args(["--config", str(tmp_path / "a.toml"), "--steps", "9", "--data", "b", "c"])
-    knobs = knobflags.read(Knobs, arguments)
+    parser = argparse.ArgumentParser()
+    add_flags(parser, Knobs)
+    arguments = parser.parse_args(["--steps", "9", "--data", "b", "c", "--print-every", "3", "--save_every", "4"])
+    knobs = read(Knobs, tmp_path / "a.toml", arguments)
     assert (knobs.steps, knobs.learning_rate, knobs.scales, knobs.data) == (9, 1.0, (64, 96), ("b", "c"))
+    assert (knobs.print_every, knobs.save_every) == (3, 4)  # a flag with dashes is the one with underscores
+    (tmp_path / "a.toml").write_text('scales = 64\ndata = "a"\n')
+    one = read(Knobs, tmp_path / "a.toml")
+    assert (one.scales, one.data) == ((64,), ("a",))
     assert "pixels, a multiple of 32" in parser.format_help()
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("stepps = 3", "stepps"), ('steps = "3"', "steps: expected a int"), ("steps =", "expected a TOML file")],
+    [("stepps = 3", "stepps"), ('steps = "3"', "steps: int expected"), ("steps =", "expected a TOML file")],
 )
 def test_a_knob_that_makes_no_sense_is_refused(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(text + "\n")
     with pytest.raises(SettingsError, match=message):
-        knobflags.read_file(Knobs, tmp_path / "a.toml")
+        read(Knobs, tmp_path / "a.toml")
 
 
 @pytest.mark.parametrize(
@@ -546,7 +555,7 @@ def test_published_variants_can_be_named() -> None:
 
 
 def test_the_demo_detectors_configuration_is_read(root: Path) -> None:
-    knobs = knobflags.read_file(DemoKnobs, root / "training" / "configs" / "demo-detector.toml")
+    knobs = read(DemoKnobs, root / "training" / "configs" / "demo-detector.toml")
     assert knobs.steps >= 1000
     assert knobs.films == 500
 
@@ -595,7 +604,7 @@ def test_the_program_goes_from_boxes_to_a_model_folder(
         assert train_detector.main() == code
     told = capsys.readouterr()
     assert "to learn from: 3 pictures, to validate on: 3" in told.out
-    assert "batch: then 2, now 1" in told.err
+    assert "batch: 2 -> 1" in told.err
     assert mousetal.detector.load(tmp_path / "model").spec.classes == ("mouse",)
     assert (tmp_path / "run" / "metrics.json").exists()
     monkeypatch.setattr(sys, "argv", ["train_detector", "--out", str(tmp_path / "run")])

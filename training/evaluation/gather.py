@@ -122,9 +122,12 @@ def _detector_quality(
 
 
 def _drawn_boxes(dataset: Dataset, entry: VideoEntry) -> list[FrameBox]:
-    """What people drew, the first rectangle of each frame; boxes that a program stored don't count as truth."""
+    """What people drew, the first rectangle of each frame.
+
+    None of a video whose boxes a program found (``boxes_by``): rectangles may come from there, by way of an export.
+    """
     path = dataset.annotation_path(entry)
-    if not path.exists():
+    if entry.boxes_by or not path.exists():
         return []
     figures = supervisely.read_annotation(path).figures
     first = {figure.frame_index: figure.box_xyxy for figure in reversed(figures)}

@@ -1,4 +1,4 @@
-"""One driver per output folder: two at once would work on the same videos and overwrite each other's tables.
+"""One program per folder at a time: two at once would do the same work and overwrite each other's tables.
 
 The operating system holds the lock and drops it when the process ends, however it ends.
 """
@@ -24,11 +24,14 @@ HELD_BY_ANOTHER = (errno.EAGAIN, errno.EACCES)
 
 
 @contextlib.contextmanager
-def hold(output: Path) -> Iterator[None]:
-    """Hold the folder (made if missing) for as long as the block runs; raises OutputError if another driver has it."""
-    path = output / LOCK_FILE
+def hold(folder: Path, user: str, remedy: str) -> Iterator[None]:
+    """Hold the folder (made if missing) for as long as the block runs; raises OutputError if another process has it.
+
+    ``user`` is what may hold it ("another driver"), ``remedy`` what else can be done than wait; both for the sentence.
+    """
+    path = folder / LOCK_FILE
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise output_error(path, error) from error
@@ -38,11 +41,11 @@ def hold(output: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno in HELD_BY_ANOTHER:
                 raise OutputError(
-                    f"{output} is in use by another driver ({file.read().strip() or 'unknown process'}). "
-                    "Wait for it to end, or choose another OUTPUT."
+                    f"{folder} is in use by {user} ({file.read().strip() or 'unknown process'}). "
+                    f"Wait for it to end, or {remedy}."
                 ) from error
             # Some network disks have no locks; better to work unguarded there than not at all.
-            log.warning("output=%s cannot be locked (%s); start no second driver in it", output, error.strerror)
+            log.warning("%s cannot be locked (%s); start nothing else that writes in it", folder, error.strerror)
         with contextlib.suppress(OSError):  # the name is for the sentence above; a full disk is met where it matters
             file.seek(0)
             file.truncate()
