@@ -263,7 +263,9 @@ def _main(arguments: argparse.Namespace) -> int:
         raise SettingsError("--store needs --dataset: there is no data set to store boxes in.")
     if arguments.every <= 0 or arguments.most < 1:
         raise SettingsError("--every above 0 and --most of at least 1 expected.")
-    detector = mousetal.detector.load(arguments.detector, arguments.device) if arguments.detector else None
+    detector = (
+        mousetal.detector.load(arguments.detector, arguments.device, backend="auto") if arguments.detector else None
+    )
     dataset = datasets.read(arguments.dataset) if arguments.dataset else None
     recordings = recordings_of(dataset) if dataset else recordings_in(arguments.videos)
     recordings = with_splits(recordings, arguments.validation_share, arguments.seed)

@@ -112,7 +112,10 @@ Analysed = tuple[VideoResult, tuple[Truth, ...]]
 
 def analyse_validation(models: Path, work: Path) -> list[Analysed]:
     """Results and truth of the validation films, by the demo models as they stand."""
-    detector, classifier = mousetal.detector.load(models / "demo-detector"), mousetal.mvd.load(models / "demo-mvd")
+    detector, classifier = (
+        mousetal.detector.load(models / "demo-detector", backend="auto"),
+        mousetal.mvd.load(models / "demo-mvd", backend="auto"),
+    )
     paths = render(range(VALIDATION_SEED, VALIDATION_SEED + VALIDATION_FILMS), work / "films")
     return [
         (analyse_video(path, detector, classifier), read_truth(path.with_suffix(TRUTH_SUFFIX))[2]) for path in paths

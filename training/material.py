@@ -80,4 +80,4 @@ def _find(dataset: Dataset, entry: VideoEntry, detector: Detector, name: str, re
 def _load(detector_dir: Path) -> Detector:
     import mousetal.detector  # takes seconds, and is not needed where all boxes are there
 
-    return mousetal.detector.load(detector_dir)
+    return mousetal.detector.load(detector_dir, backend="auto")

@@ -40,8 +40,8 @@ class Networks:
     def __init__(
         self, dataset: Dataset, model: Path, detector: Path | None, out: Path, device: str, precision: str
     ) -> None:
-        self.classifier = mousetal.mvd.load(model, device, precision)
-        self._detector = mousetal.detector.load(detector, device, precision) if detector else None
+        self.classifier = mousetal.mvd.load(model, device, precision, backend="auto")
+        self._detector = mousetal.detector.load(detector, device, precision, backend="auto") if detector else None
         self._dataset, self._out, self._weights = dataset, out, weights_digest(model)
 
     def result(self, entry: VideoEntry) -> VideoResult:
