@@ -120,7 +120,8 @@ def scores_in(folder: Path, video: str) -> tuple[WindowScore, ...]:
 def frames(ours: Path, others: Path, video: str) -> FramesCompared:
     """Compare what two runs of the driver wrote of one video, by the folders of the jobs."""
     a, b = (records.read_video(folder / job.RESULTS, video) for folder in (ours, others))
-    return FramesCompared(classes(a.posteriors, b.posteriors), a.bouts == b.bouts, (len(a.bouts), len(b.bouts)))
+    places = [[(bout.behavior, bout.start_frame, bout.end_frame) for bout in one.bouts] for one in (a, b)]
+    return FramesCompared(classes(a.posteriors, b.posteriors), places[0] == places[1], (len(a.bouts), len(b.bouts)))
 
 
 def detectors(ours: Path, others: Path) -> BoxesCompared:

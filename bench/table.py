@@ -54,7 +54,7 @@ def comparisons_text(found: Iterable[Mapping[str, Any]]) -> str:
                 f"{windows['probability_difference']:.1e}",
                 f"{windows['same_class']:.1%}",
                 f"{frames['same_class']:.1%}" if frames else NONE,
-                ("equal" if frames["bouts_equal"] else f"{frames['bouts'][0]}, not {frames['bouts'][1]}")
+                ("equal" if frames["bouts_equal"] else f"{frames['bouts'][0]} and {frames['bouts'][1]}, differ")
                 if frames
                 else NONE,
                 f"{detector['equal']:.1%} of {detector['frames']}",

@@ -56,6 +56,10 @@ class Execution:
         """The same device, in the arithmetic that all else is measured by."""
         return replace(self, precision="fp32", compiled=False, backend="torch")
 
+    def next_best(self) -> Execution:
+        """What to try when this cannot be used: the same in float32, then torch in float32."""
+        return self.exact() if self.precision == "fp32" else replace(self, precision="fp32")
+
     def __str__(self) -> str:
         name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
         backend = "" if self.backend == "torch" else f" {self.backend}"
@@ -70,10 +74,10 @@ class Execution:
 
 
 def refused(execution: Execution, model: str, problem: str) -> Execution:
-    """Says loudly that the fast mode is not used, and gives the exact one."""
-    exact = execution.exact()
-    log.warning("NOT USED for %s: %s, because %s. Running %s instead, slower.", model, execution, problem, exact)
-    return exact
+    """Says loudly that a fast mode is not used, and gives the one to try instead."""
+    instead = execution.next_best()
+    log.warning("NOT USED for %s: %s, because %s. Trying %s instead.", model, execution, problem, instead)
+    return instead
 
 
 def _backend(name: str, device: torch.device, compiled: bool) -> str:

@@ -94,10 +94,9 @@ class OpenvinoForward:
 def choose(
     network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution, name: str
 ) -> tuple[Forward, Execution]:
-    """The way that ``execution`` asks for, or the exact one where that does not compute the same."""
-    exact = TorchForward(network, config, execution.exact())
+    """The way that ``execution`` asks for, or the next best where that cannot be had or does not compute the same."""
     if execution.is_exact:
-        return exact, execution
+        return TorchForward(network, config, execution), execution
     kind: type[OpenvinoForward] | type[TorchForward] = TorchForward
     if execution.backend == "openvino":
         kind = OpenvinoForward
@@ -106,13 +105,14 @@ def choose(
         fast: Forward = kind(network, config, execution)
         answers = [fast(image[None]) for image in images]
     except (RuntimeError, SettingsError) as error:
-        return exact, refused(execution, name, str(error).splitlines()[0])
+        return choose(network, config, refused(execution, name, str(error).splitlines()[0]), name)
+    exact = TorchForward(network, config, execution.exact())
     verdict = acceptance.judge_boxes(
         _arrays([exact(image[None]) for image in images]), _arrays(answers), _logit(config.input.score_threshold),
         config.acceptance.at(execution.precision),
     )  # fmt: skip
     if verdict.problem:
-        return exact, refused(execution, name, verdict.problem)
+        return choose(network, config, refused(execution, name, verdict.problem), name)
     log.info("accepted model=%s as=%s: %s", name, execution, verdict)
     return fast, execution
 

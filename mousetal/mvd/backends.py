@@ -77,13 +77,12 @@ class OpenvinoLogits:
 
 
 def choose(network: VisionTransformer, config: MvdConfig, execution: Execution, name: str) -> tuple[Logits, Execution]:
-    """The way that ``execution`` asks for, or the exact one where that does not compute the same.
+    """The way that ``execution`` asks for, or the next best where that cannot be had or does not compute the same.
 
     Raises SettingsError when the network cannot be compiled by torch here, for lack of a C++ compiler for instance.
     """
-    exact = TorchLogits(network, config, execution.exact())
     if execution.is_exact:
-        return exact, execution
+        return TorchLogits(network, config, execution), execution
     try:
         fast: Logits = (OpenvinoLogits if execution.backend == "openvino" else TorchLogits)(network, config, execution)
         clips = acceptance.make_clips(config.input.num_frames, config.input.input_size)
@@ -92,9 +91,10 @@ def choose(network: VisionTransformer, config: MvdConfig, execution: Execution, 
         reason = str(error).splitlines()[0]
         if execution.compiled:
             raise SettingsError(f"COMPILE: the network cannot be compiled here ({reason}). Set COMPILE=0.") from error
-        return exact, refused(execution, name, reason)
+        return choose(network, config, refused(execution, name, reason), name)
+    exact = TorchLogits(network, config, execution.exact())
     verdict = acceptance.judge_logits(exact(clips), answers, config.acceptance.at(execution.precision))
     if verdict.problem:
-        return exact, refused(execution, name, verdict.problem)
+        return choose(network, config, refused(execution, name, verdict.problem), name)
     log.info("accepted model=%s as=%s: %s", name, execution, verdict)
     return fast, execution

@@ -114,10 +114,11 @@ def test_a_precision_that_the_cpu_lacks_is_refused_loudly(
     tmp_path: Path, classifier: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(mousetal.openvinograph.CAPABILITIES, "bf16", "SUCH AS NO CPU HAS")  # type: ignore[attr-defined]
-    assert mousetal.mvd.load(classifier, precision="bf16", backend="openvino").spec.device == "cpu fp32"
+    loaded = mousetal.mvd.load(classifier, precision="bf16", backend="openvino")
+    assert loaded.spec.device == "cpu fp32 openvino"
     folder = saved_detector(tmp_path / "detector")
-    assert mousetal.detector.load(folder, precision="bf16", backend="openvino").spec.device == "cpu fp32"
-    assert caplog.text.count("this CPU computes no bf16. Running cpu fp32 instead") == 2
+    assert mousetal.detector.load(folder, precision="bf16", backend="openvino").spec.device == "cpu fp32 openvino"
+    assert caplog.text.count("this CPU computes no bf16. Trying cpu fp32 openvino instead") == 2
 
 
 def test_auto_takes_openvino_on_a_cpu_only() -> None:
