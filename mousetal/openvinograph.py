@@ -3,8 +3,8 @@
     graph = Graph(module, example, precision="fp32", threads=2)
     scores, boxes = graph(images)             # uint8 (n, ...) -> float32 (n, ...) per output
 
-On a CPU single items that run side by side, one per core, are faster than batches (less to hold in caches), so the
-graph takes one item, and a batch is spread over as many streams as there are cores.
+The graph takes one item, and the items of a batch run side by side, one per core: on a CPU batches are slower (more to
+hold in caches), and threads that share one item wait for each other, badly so where a second service has the same cores.
 """
 
 from __future__ import annotations
