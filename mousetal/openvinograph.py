@@ -4,7 +4,7 @@
     scores, boxes = graph(images)             # uint8 (n, ...) -> float32 (n, ...) per output
 
 The graph takes one item, and the items of a batch run side by side, one per core: on a CPU batches are slower (more to
-hold in caches), and threads that share one item wait for each other, badly so where a second service has the same cores.
+hold in caches), and threads that share one item wait for each other, most of all where a second service is at work.
 """
 
 from __future__ import annotations
