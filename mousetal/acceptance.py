@@ -7,15 +7,22 @@ animal would. How far outputs may lie apart is told by the model folder (``accep
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from mousetal.types import Float32Array, UInt8Array
 
 COUNT = 4  # a published network takes a second or two for each, twice
+ENOUGH_S = 20.0  # a service must not keep its driver waiting: after that no further input is tried
 LEAST_AGREEMENT = 0.995  # share of inputs on which both must name the same class
 FP32_TOLERANCE = 1e-3  # a mode that claims float32 may differ by the order of additions only
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,21 @@ class Verdict:
     def __str__(self) -> str:
         boxes = f", boxes by {self.boxes:.1g} of the image" if self.boxes else ""
         return f"logits differ by up to {self.logits:.1g}{boxes}"
+
+
+def both(
+    exact: Callable[[UInt8Array], T], fast: Callable[[UInt8Array], T], inputs: UInt8Array
+) -> tuple[list[T], list[T]]:
+    """What the two say of the inputs, one by one (1, ...): of all of them, or as many as there is time for."""
+    started = time.monotonic()
+    right: list[T] = []
+    found: list[T] = []
+    for item in inputs:
+        found.append(fast(item[None]))
+        right.append(exact(item[None]))
+        if time.monotonic() - started > ENOUGH_S:
+            break
+    return right, found
 
 
 def make_clips(num_frames: int, size: int, count: int = COUNT) -> UInt8Array:

@@ -103,12 +103,12 @@ def choose(
     images = acceptance.make_images(config.input.input_size)
     try:
         fast: Forward = kind(network, config, execution)
-        answers = [fast(image[None]) for image in images]
+        exact = TorchForward(network, config, execution.exact())
+        right, found = acceptance.both(exact, fast, images)
     except (RuntimeError, SettingsError) as error:
         return choose(network, config, refused(execution, name, str(error).splitlines()[0]), name)
-    exact = TorchForward(network, config, execution.exact())
     verdict = acceptance.judge_boxes(
-        _arrays([exact(image[None]) for image in images]), _arrays(answers), _logit(config.input.score_threshold),
+        _arrays(right), _arrays(found), _logit(config.input.score_threshold),
         config.acceptance.at(execution.precision),
     )  # fmt: skip
     if verdict.problem:

@@ -85,15 +85,16 @@ def choose(network: VisionTransformer, config: MvdConfig, execution: Execution, 
         return TorchLogits(network, config, execution), execution
     try:
         fast: Logits = (OpenvinoLogits if execution.backend == "openvino" else TorchLogits)(network, config, execution)
+        exact = TorchLogits(network, config, execution.exact())
         clips = acceptance.make_clips(config.input.num_frames, config.input.input_size)
-        answers = np.concatenate([fast(clip[None]) for clip in clips])
+        answers = acceptance.both(exact, fast, clips)
     except (RuntimeError, SettingsError) as error:
         reason = str(error).splitlines()[0]
         if execution.compiled:
             raise SettingsError(f"COMPILE: the network cannot be compiled here ({reason}). Set COMPILE=0.") from error
         return choose(network, config, refused(execution, name, reason), name)
-    exact = TorchLogits(network, config, execution.exact())
-    verdict = acceptance.judge_logits(exact(clips), answers, config.acceptance.at(execution.precision))
+    right, found = (np.concatenate(one) for one in answers)
+    verdict = acceptance.judge_logits(right, found, config.acceptance.at(execution.precision))
     if verdict.problem:
         return choose(network, config, refused(execution, name, verdict.problem), name)
     log.info("accepted model=%s as=%s: %s", name, execution, verdict)

@@ -159,6 +159,15 @@ def test_a_faint_box_that_counts_for_nothing_may_differ() -> None:
     assert acceptance.judge_boxes((logits, boxes), (other, boxes), -6.0, Tolerances()).problem
 
 
+def test_a_slow_network_is_judged_by_as_many_inputs_as_there_is_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = acceptance.make_images(16)
+    assert len(acceptance.both(np.copy, np.copy, inputs)[0]) == len(inputs)
+    monkeypatch.setattr(acceptance, "ENOUGH_S", -1.0)
+    exact, fast = acceptance.both(np.copy, np.negative, inputs)
+    np.testing.assert_array_equal(exact[0], inputs[:1])
+    assert len(exact) == len(fast) == 1
+
+
 def test_numbers_that_are_not_finite_are_refused() -> None:
     logits, boxes = np.zeros((1, 2, 1), np.float32), np.zeros((1, 2, 4), np.float32)
     broken = np.full_like(logits, np.nan)
