@@ -29,8 +29,8 @@ Message = TypeVar("Message")
 Reply = TypeVar("Reply")
 Part = TypeVar("Part")
 
-#: Requests of one call that may lie with the worker at once: one being answered, one ready for when it is done.
-READ_AHEAD = 2
+#: Requests of one call that may lie with the worker at once: some being answered together, some ready for their turn.
+READ_AHEAD = 4
 
 #: Which of our errors the caller sees, and as what. Their messages are written for users; all others stay in the log.
 STATUS_OF: dict[type[MousetalError], grpc.StatusCode] = {

@@ -18,7 +18,7 @@ from mousetal.services import serve
 from mousetal.services.detector import DetectorServicer
 from mousetal.services.serve import Server
 from mousetal.settings import TlsFiles
-from mousetal.types import DetectorBatch
+from mousetal.types import Detections, DetectorBatch
 from mousetal.v1 import detector_service_pb2 as pb2
 from mousetal.v1 import detector_service_pb2_grpc as pb2_grpc
 from tests.fixtures.servers import serving_detector, serving_mvd
@@ -56,6 +56,21 @@ def stub(address: str) -> Iterator[pb2_grpc.DetectorServiceStub]:
 def test_answers_come_in_the_order_of_the_requests(client: DetectorClient) -> None:
     answers = list(client.detect(frames(i, i + 100) for i in range(40)))
     assert [[found.frame_index for found in answer] for answer in answers] == [[i, i + 100] for i in range(40)]
+
+
+class SlowDetector(ToyDetector):
+    """Takes long enough for the next requests to be there when it is done."""
+
+    def predict(self, batch: DetectorBatch, score_threshold: float | None = None) -> list[Detections]:
+        threading.Event().wait(0.02)
+        return super().predict(batch, score_threshold)
+
+
+def test_requests_of_one_driver_that_have_queued_up_are_answered_together() -> None:
+    model = SlowDetector()
+    with serving_detector(model) as address, DetectorClient(address, timeout_s=TIMEOUT_S) as client:
+        assert len(list(client.detect(frames(i) for i in range(40)))) == 40
+    assert len(model.batches) < 35  # one by one it would be 40
 
 
 def test_boxes_arrive_in_pixels_of_the_source_frame(client: DetectorClient) -> None:
