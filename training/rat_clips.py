@@ -1,8 +1,8 @@
 """The rat action clips beside some checkouts, as labelled data sets: one of single clips, one of joined playlists.
 
 266 clips of 16 frames each, cut out of longer recordings by the people who labelled them, a label per clip. Each
-becomes a video of its own with one label over all of it. Clips whose label is in doubt stay in the data set, but no frame of
-them is scored, so nothing learns from them and no number counts them.
+becomes a video of its own with one label over all of it. Clips whose label is in doubt stay in the data set, but no
+frame of them is scored, so nothing learns from them and no number counts them.
 
     folder = Path("../shared/data/real/permissive/rat_action_clips")
     clips = read_clips(folder)
