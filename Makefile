@@ -4,7 +4,7 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
 
-.PHONY: help setup dev demo demo-real demo-models demo-eval train-demo bench bench-quick run test test-all test-compose check lint types imports protos protos-check lock clean
+.PHONY: help setup dev demo demo-real demo-models demo-eval train-demo real-benchmark bench bench-quick run test test-all test-compose check lint types imports protos protos-check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ demo-eval: setup ## measure the demo models on 20 further synthetic videos
 
 train-demo: dev ## from drawn videos and a workbook to new models, every stage of training (minutes)
 	$(PY) -m training.train_demo
+
+real-benchmark: dev ## train and judge on real rat clips beside the checkout (../shared), by folds of sessions
+	$(PY) -m training.real_benchmark
 
 bench: dev ## measure the reference's way to do the job and ours, at full size (an hour)
 	$(PY) -m bench

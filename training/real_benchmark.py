@@ -81,7 +81,7 @@ def prepare(real: Path, work: Path, num_folds: int) -> Bench:
     # All sides are decided by the folds, so that preprocess has nothing to deal out and cuts every clip, once.
     dataset = replace(dataset, videos=tuple(replace(entry, split="train") for entry in dataset.videos))
     datasets.write(dataset)
-    settings = preprocess.read_knobs(CONFIGS / "rat_clips-preprocess.toml")
+    settings = knobs.read(preprocess.Knobs, CONFIGS / "rat_clips-preprocess.toml")
     table, report = preprocess.preprocess(dataset.root, work / "clips", None, settings)
     if report.failed:
         raise RecordError(f"{len(report.failed)} clips failed, the first: {next(iter(report.failed.items()))}")
