@@ -75,12 +75,15 @@ def table_text(content: Mapping[str, Any]) -> str:
         spread = {measure: one["pooled"][measure]["spread"] for measure in MEASURES}
         middle = {measure: one["pooled"][measure]["mean"] for measure in MEASURES}
         lines.append(_row(name, middle, spread, ", ".join(_shown(f["auc"]["mean"]) for f in one["folds"].values())))
-    lines += ["", "| seed | frame P | frame R | frame F1 | frame AP | bouts true / found / right | bout F1 |"]
-    lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
-    for seed, one in zip(content["seeds"], content["bouts"], strict=True):
+    lines += ["", "| bouts | seed | frame P | frame R | frame F1 | frame AP | bouts true / found / right | bout F1 |"]
+    lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    judged = [
+        (name, *both) for name, kept in content["bouts"].items() for both in zip(content["seeds"], kept, strict=True)
+    ]
+    for name, seed, one in judged:
         shown = [_shown(one[name]) for name in ("frame_precision", "frame_recall", "frame_f1", "frame_ap")]
         counts = f"{one['true']} / {one['found']} / {one['hits']}"
-        lines.append(f"| {seed} | {' | '.join(shown)} | {counts} | {_shown(one['bout_f1'])} |")
+        lines.append(f"| {name} | {seed} | {' | '.join(shown)} | {counts} | {_shown(one['bout_f1'])} |")
     return "\n".join(lines)
 
 

@@ -36,6 +36,7 @@ from training.clips import ClipTable
 from training.evaluation.comparison import Comparison, of_result
 from training.exitcodes import OK, guarded
 from training.finetune_knobs import Knobs
+from training.foldrules import with_chosen_rules
 from training.foldtable import Bouts, bouts_of, summarised, table_text
 from training.ranking import rank
 from training.sessionfolds import deal
@@ -106,20 +107,22 @@ def floors(bench: Bench, folds: Sequence[int], work: Path) -> dict[str, Float64A
 
 def network(
     bench: Bench, settings: Knobs, folds: Sequence[int], work: Path, say: Callable[[str], None]
-) -> tuple[Float64Array, list[Comparison]]:
-    """What one seed's models say of every clip of these folds, NaN elsewhere; and their bouts beside the true ones."""
+) -> tuple[Float64Array, dict[int, list[Comparison]]]:
+    """What one seed's models say of every clip of these folds, NaN elsewhere; and by fold the bouts they find in the
+    playlists that they have not seen, beside the true ones."""
     found = np.full(len(bench.entries), np.nan)
-    comparisons = []
+    comparisons: dict[int, list[Comparison]] = {}
     for fold in folds:
         clips = work / "folds" / f"fold-{fold}"
         foldruns.write_fold(bench.table, bench.fold_of, fold, clips)
         scorer = foldruns.Scorer(foldruns.trained(settings, clips, work / "runs"))
         for i in np.flatnonzero(bench.folds == fold):
             found[i] = foldruns.probability(scorer.result(bench.dataset, bench.entries[i]), rat_clips.GROOMING)
+        comparisons[fold] = []
         for entry in (one for one in bench.playlists.videos if one.group == str(fold)):
             labels = datasets.read_labels(bench.playlists, entry)
             result = scorer.result(bench.playlists, entry)
-            comparisons.append(of_result(result, labels, (rat_clips.GROOMING,), entry.session))
+            comparisons[fold].append(of_result(result, labels, (rat_clips.GROOMING,), entry.session))
         here = bench.folds == fold
         one = rank(found[here], bench.is_grooming[here])
         say(f"seed {settings.seed} fold {fold}: AUC {one.auc:.3f}, accuracy {one.accuracy:.3f}, {one.clips} clips")
@@ -132,12 +135,14 @@ def measure(
     """Everything, as `real_benchmark.json` holds it."""
     judged = np.isin(bench.folds, folds)
     says: dict[str, list[Float64Array]] = {name: [found] for name, found in floors(bench, folds, work).items()}
-    bouts: list[Bouts] = []
+    bouts: dict[str, list[Bouts]] = {"rule as it comes": [], "rule chosen on the other folds": []}
     says["network"] = []
     for seed in seeds:
         found, comparisons = network(bench, replace(settings, seed=seed), folds, work, say)
         says["network"].append(found)
-        bouts.append(bouts_of(comparisons, rat_clips.GROOMING))
+        plain = [one for many in comparisons.values() for one in many]
+        for kept, some in zip(bouts.values(), (plain, with_chosen_rules(comparisons)), strict=True):
+            kept.append(bouts_of(some, rat_clips.GROOMING))
     scores = {
         name: summarised([one[judged] for one in every], bench.is_grooming[judged], bench.folds[judged])
         for name, every in says.items()
@@ -153,7 +158,7 @@ def measure(
         "seeds": list(seeds),
         "given_floor": GIVEN_FLOOR,
         "scores": scores,
-        "bouts": [asdict(one) for one in bouts],
+        "bouts": {name: [asdict(one) for one in kept] for name, kept in bouts.items()},
     }  # fmt: skip
 
 
