@@ -19,7 +19,7 @@ ByFold = Mapping[int, Sequence[Comparison]]
 
 def with_chosen_rules(by_fold: ByFold) -> list[Comparison]:
     """All playlists with the bouts that rules chosen on the other folds make; as they are where there is no other."""
-    found = []
+    found: list[Comparison] = []
     for fold, mine in by_fold.items():
         others = [one for other, many in by_fold.items() if other != fold for one in many]
         stored = next((one.stored for one in others if one.stored is not None), None)

@@ -202,7 +202,7 @@ def run(given: argparse.Namespace) -> int:
     bench = prepare(given.real, given.work, given.folds)
     say(f"{len(bench.entries)} clips count, in {given.folds} folds of whole sessions")
     content = measure(bench, settings, seeds, folds, given.work, say)
-    content["minutes"] = round((time.monotonic() - started) / 60, 1)
+    content["minutes_of_the_last_call"] = round((time.monotonic() - started) / 60, 1)
     atomic.write_json(given.work / RESULT_NAME, content, indent=2)
     print(table_text(content))
     say(f"written: {given.work / RESULT_NAME}")

@@ -93,6 +93,7 @@ def test_the_real_truth_of_whole_playlists_is_as_listed(source: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # two minutes of a quiet core: every frame of 266 large clips is decoded twice
 def test_a_quick_run_goes_all_the_way_and_a_second_one_trains_nothing(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
