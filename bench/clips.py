@@ -17,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mousetal import atomic, video
+from mousetal import video
 from mousetal.dataset import VideoEntry
 from mousetal.types import Float64Array, FrameBox, FrameRange, VideoInfo
 from training.boxes import per_frame
 from training.clipping import Loss, Shape, cut_video
 from training.clips import read_frames
 from training.cutting import Cut
+from training.real_boxes import boxes_by_file
 from training.synthetic import Film, write_video
 
 NUM_FRAMES, STEP = 16, 2  # a window of the published model
@@ -43,15 +44,9 @@ def seek_frames(info: VideoInfo, numbers: list[int]) -> int:
 
 def boxes_of(path: Path, info: VideoInfo) -> Float64Array:
     """The boxes of a COCO file for one video, between two of them interpolated."""
-    document = atomic.read_json(path)
-    frame_of = {one["id"]: one["frame_index"] for one in document["images"] if one["file_name"] == info.path.name}
-    known = [
-        FrameBox(frame_of[one["image_id"]], (x, y, x + w, y + h), 1.0, "detected")
-        for one in document["annotations"]
-        if one["image_id"] in frame_of
-        for x, y, w, h in [one["bbox"]]
-    ]
-    return per_frame(tuple(sorted(known, key=lambda box: box.frame_index)), info.num_frames)
+    known = sorted(boxes_by_file(path)[info.path.name].items())
+    boxes = tuple(FrameBox(frame, corners, 1.0, "detected") for frame, corners in known)
+    return per_frame(boxes, info.num_frames)
 
 
 def measure(info: VideoInfo, boxes: Float64Array, shape: Shape, folder: Path) -> str:

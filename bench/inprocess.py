@@ -10,10 +10,7 @@ import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import chain, islice
 from typing import TypeVar
-
-import numpy as np
 
 from inference_script.clients import IN_FLIGHT
 from mousetal import settings
@@ -63,20 +60,12 @@ class InProcess:
         self._classifying.close()
 
     def _boxes(self, batches: Sequence[DetectorBatch]) -> list[list[Detections]]:
-        together = DetectorBatch(
-            tuple(chain.from_iterable(batch.frame_indices for batch in batches)),
-            tuple(chain.from_iterable(batch.source_sizes for batch in batches)),
-            np.concatenate([batch.images for batch in batches]),
-        )
-        with self.busy.busy("detect", len(together.frame_indices)):
-            found = iter(self._models[0].predict(together, self.detector.score_threshold))
-        return [list(islice(found, len(batch.frame_indices))) for batch in batches]
+        with self.busy.busy("detect", sum(len(batch.frame_indices) for batch in batches)):
+            return detector_service.predict_together(self._models[0], batches, self.detector.score_threshold)
 
     def _probabilities(self, batches: Sequence[ClipBatch]) -> list[Float32Array]:
-        clips = np.concatenate([batch.clips for batch in batches])
-        with self.busy.busy("classify", len(clips)):
-            found = self._models[1].predict(clips)
-        return np.split(found, np.cumsum([len(batch.clips) for batch in batches])[:-1])
+        with self.busy.busy("classify", sum(len(batch.clips) for batch in batches)):
+            return mvd_service.predict_together(self._models[1], batches)
 
 
 def load(environ: Mapping[str, str]) -> InProcess:

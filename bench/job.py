@@ -20,7 +20,7 @@ from typing import Any
 
 from bench import process, replay
 from bench.rows import Way
-from inference_script import embedded, models
+from inference_script import models
 from inference_script.__main__ import main as driver
 from mousetal import atomic
 from mousetal.arrays import pack_scores
@@ -118,29 +118,20 @@ class Watch:
         self._before: dict[str, process.Usage] = {}
 
     def start(self, measured: Measured) -> None:
-        self._before = usages(self._own_name)
+        self._before = process.usages(self._own_name, os.getpid())
         self._started = time.perf_counter()
         measured.start_s = self._started - self._born
         measured.load_average = process.load_average()
 
     def stop(self, measured: Measured) -> None:
         measured.wall_s = time.perf_counter() - self._started
-        for name, now in usages(self._own_name).items():
+        for name, now in process.usages(self._own_name, os.getpid()).items():
             measured.processes[name] = {
                 "cpu_s": now.cpu_s - self._before[name].cpu_s,
                 "start_mib": self._before[name].resident_mib,
                 "final_mib": now.resident_mib,
                 "peak_mib": now.peak_mib,
             }
-
-
-def usages(own_name: str) -> dict[str, process.Usage]:
-    """What this process and the services that it started have used, by name."""
-    pids = {own_name: os.getpid()}
-    for pid, command in process.children(os.getpid()).items():
-        pids |= {name: pid for name, module in embedded.PROGRAMS.items() if f" {module} " in command}
-    found = {name: process.usage(pid) for name, pid in pids.items()}
-    return {name: used for name, used in found.items() if used is not None}
 
 
 def run(job: Job) -> int:

@@ -21,10 +21,10 @@ import mousetal.detector
 import mousetal.mvd
 from mousetal import video
 from mousetal.errors import VideoError
+from mousetal.geometry import iou
 from mousetal.pipeline import Plan, analyse, finish
-from mousetal.types import BoxInt, DetectorBatch, VideoResult
-
-START_TOLERANCE_S = 0.25
+from mousetal.types import Detections, DetectorBatch, VideoResult
+from training.evaluation.tally import TOLERANCE_S, matched_within
 
 
 @dataclass
@@ -58,18 +58,10 @@ class Counting:
         self.detector = detector
         self.looks = 0
 
-    def detect(self, batches: Iterator[DetectorBatch]) -> Iterator[list[mousetal.types.Detections]]:
+    def detect(self, batches: Iterator[DetectorBatch]) -> Iterator[list[Detections]]:
         for batch in batches:
             self.looks += len(batch.frame_indices)
             yield self.detector.predict(batch)
-
-
-def overlap(a: BoxInt, b: BoxInt) -> float:
-    """Intersection over union."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(0, width) * max(0, height)
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return both / (areas - both)
 
 
 def compare(exact: VideoResult, sparse: VideoResult) -> Likeness:
@@ -80,20 +72,13 @@ def compare(exact: VideoResult, sparse: VideoResult) -> Likeness:
     found.same = int((exact.posteriors.argmax(axis=1) == sparse.posteriors.argmax(axis=1))[known].sum())
     for one, other in zip(exact.scores, sparse.scores, strict=True):
         if one.crop_xyxy is not None and other.crop_xyxy is not None:
-            found.overlap += overlap(one.crop_xyxy, other.crop_xyxy)
+            found.overlap += iou(one.crop_xyxy, other.crop_xyxy)
             found.windows += 1
     found.bouts = len(exact.bouts)
-    near = START_TOLERANCE_S * float(exact.info.fps)
-    for ours, theirs in ((exact.bouts, sparse.bouts), (sparse.bouts, exact.bouts)):
-        left = list(theirs)
-        for bout in ours:
-            match = next(
-                (t for t in left if t.behavior == bout.behavior and abs(t.start_frame - bout.start_frame) <= near), None
-            )
-            if match is None:
-                found.only_one += 1
-            else:
-                left.remove(match)
+    near = TOLERANCE_S * float(exact.info.fps)
+    for behavior in exact.classifier.classes:
+        ours, theirs = ([b.start_frame for b in one.bouts if b.behavior == behavior] for one in (exact, sparse))
+        found.only_one += len(ours) + len(theirs) - 2 * matched_within(sorted(ours), sorted(theirs), near)
     return found
 
 

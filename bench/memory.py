@@ -16,12 +16,12 @@ from pathlib import Path
 
 import av
 
+from bench import process
 from training.real_videos import join_clips
 from training.synthetic import Film
 
 FILM_S = 20.0
 SAMPLE_EVERY_S = 0.5
-NAMES = {"mousetal.services.detector": "detector", "mousetal.services.mvd": "mvd"}
 
 
 def write_film(path: Path) -> None:
@@ -35,34 +35,6 @@ def write_film(path: Path) -> None:
         container.mux(stream.encode())
 
 
-def resident_mib(pid: int) -> float | None:
-    """Resident memory of a process, MiB; None when it has ended."""
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-    except (OSError, ValueError):
-        pass
-    return None
-
-
-def processes(driver: int) -> dict[str, int]:
-    """The driver and its two services, by name."""
-    found = {"driver": driver}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            command = (entry / "cmdline").read_bytes().decode().split("\0")
-            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except (OSError, ValueError, IndexError):
-            continue
-        for module, name in NAMES.items():
-            if parent == driver and module in command:
-                found[name] = int(entry.name)
-    return found
-
-
 def sampled(path: Path, output: Path, options: list[str]) -> dict[str, list[float]]:
     """Resident memory of the three processes over a run, by name; the start, while models load, is left out."""
     command = [sys.executable, "-m", "inference_script", "--input", str(path), "--output", str(output), *options]
@@ -70,9 +42,9 @@ def sampled(path: Path, output: Path, options: list[str]) -> dict[str, list[floa
     samples: dict[str, list[float]] = {"driver": [], "detector": [], "mvd": []}
     started = time.monotonic()
     while driver.poll() is None:
-        for name, pid in processes(driver.pid).items():
-            if (value := resident_mib(pid)) is not None and value > 1:
-                samples[name].append(value)
+        for name, used in process.usages("driver", driver.pid).items():
+            if used.resident_mib > 1:  # else it is ending
+                samples[name].append(used.resident_mib)
         time.sleep(SAMPLE_EVERY_S)
     if driver.returncode != 0:
         raise SystemExit(f"the driver ended with {driver.returncode}; see {output}")

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference_script import embedded
+
 PROC = Path("/proc")
 KIB_PER_MIB = 1024
 
@@ -44,6 +46,15 @@ def children(pid: int) -> dict[int, str]:
         except OSError:  # ended meanwhile
             continue
     return found
+
+
+def usages(own_name: str, pid: int) -> dict[str, Usage]:
+    """What a driver and the services that it started have used, by name."""
+    pids = {own_name: pid}
+    for child, command in children(pid).items():
+        pids |= {name: child for name, module in embedded.PROGRAMS.items() if f" {module} " in command}
+    found = {name: usage(one) for name, one in pids.items()}
+    return {name: used for name, used in found.items() if used is not None}
 
 
 def load_average() -> float:

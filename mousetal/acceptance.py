@@ -1,8 +1,8 @@
 """Whether a fast way to compute a network may stand in for the exact one (torch, float32), on inputs made for it.
 
 Every fast mode is asked before it is used: the same inputs through both, the outputs compared. The inputs are made here
-from a fixed seed, because models from elsewhere bring none: a bright patch that moves over an uneven ground, as an
-animal would. How far outputs may lie apart is told by the model folder (``acceptance`` in config.json).
+from a fixed seed, because models from elsewhere bring none: a dark patch that moves over an uneven ground, as an animal
+would. How far outputs may lie apart is told by the model folder (``acceptance`` in config.json).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ COUNT = 4  # a published network takes a second or two for each, twice
 ENOUGH_S = 20.0  # a service must not keep its driver waiting: after that no further input is tried
 LEAST_AGREEMENT = 0.995  # share of inputs on which both must name the same class
 FP32_TOLERANCE = 1e-3  # a mode that claims float32 may differ by the order of additions only
-
 
 T = TypeVar("T")
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 
+from mousetal import acceptance
+from mousetal.acceptance import Verdict
 from mousetal.errors import SettingsError
 from mousetal.settingkeys import BACKENDS
+from mousetal.types import UInt8Array
 
 AUTOCAST_TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +80,36 @@ class Execution:
         return torch.autocast(self.device.type, dtype=dtype)
 
 
-def refused(execution: Execution, model: str, problem: str) -> Execution:
-    """Says loudly that a fast mode is not used, and gives the one to try instead."""
-    instead = execution.next_best()
-    log.warning("NOT USED for %s: %s, because %s. Trying %s instead.", model, execution, problem, instead)
-    return instead
+def accepted(
+    name: str,
+    execution: Execution,
+    make: Callable[[Execution], Callable[[UInt8Array], Answer]],
+    inputs: Callable[[], UInt8Array],
+    judge: Callable[[list[Answer], list[Answer], str], Verdict],
+) -> tuple[Callable[[UInt8Array], Answer], Execution]:
+    """What ``make`` makes of an execution, once it has shown on ``inputs`` that it computes what the exact one does.
+
+    Else that of the next best, with a loud line; at the last the exact one. ``judge`` is given both answers to each
+    input, the exact ones first, and the precision. Raises SettingsError when the network cannot be compiled by torch
+    here, for lack of a C++ compiler for instance.
+    """
+    while not execution.is_exact:
+        try:
+            fast = make(execution)
+            verdict = judge(*acceptance.both(make(execution.exact()), fast, inputs()), execution.precision)
+            problem = verdict.problem
+        except (RuntimeError, SettingsError) as error:
+            problem = str(error).splitlines()[0]
+            if execution.compiled:
+                sentence = f"COMPILE: the network cannot be compiled here ({problem}). Set COMPILE=0."
+                raise SettingsError(sentence) from error
+        if not problem:
+            log.info("accepted model=%s as=%s: %s", name, execution, verdict)
+            return fast, execution
+        instead = execution.next_best()
+        log.warning("NOT USED for %s: %s, because %s. Trying %s instead.", name, execution, problem, instead)
+        execution = instead
+    return make(execution), execution
 
 
 def _backend(name: str, device: torch.device, compiled: bool) -> str:

@@ -9,6 +9,7 @@ As objects the results of an hour are some 150 MB; packed they are about 10. Rea
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar, overload
@@ -86,7 +87,7 @@ class Packed(Sequence[T]):
         yield from self._newest
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and all(map(_equal, self, other))
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(operator.eq, self, other))
 
     __hash__ = None  # type: ignore[assignment]  # it changes
 
@@ -142,7 +143,3 @@ def scores_of_arrays(arrays: Arrays, num_classes: int) -> Packed[WindowScore]:
 
 def _rows(arrays: Arrays, start: int, end: int) -> Arrays:
     return {name: array[start:end] for name, array in arrays.items()}
-
-
-def _equal(one: object, other: object) -> bool:
-    return one == other

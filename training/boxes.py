@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -65,7 +65,7 @@ def _detections(info: VideoInfo, detector: Finder, keys: KeyFrames) -> Iterator[
         yield from settle()
 
 
-def per_frame(boxes: tuple[FrameBox, ...], num_frames: int) -> Float64Array:
+def per_frame(boxes: Sequence[FrameBox], num_frames: int) -> Float64Array:
     """Boxes as float64 (num_frames, 4): between two known ones interpolated, NaN where neither side is near.
 
     Boxes that a person or a slow detector gave for every n-th frame become boxes of all frames; more than three times

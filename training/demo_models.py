@@ -133,8 +133,7 @@ def choose_rules(films: Sequence[Analysed]) -> tuple[BoutRule, ...]:
         for result, truth in films
     ]
     spec = films[0][0].classifier
-    chosen = {choice.behavior: choice.rule for choice in tuning.choose_rules(comparisons, spec)}
-    return tuple(chosen.get(name, rule) for name, rule in zip(spec.classes, spec.rules, strict=True))
+    return tuning.with_chosen(tuning.choose_rules(comparisons, spec), spec.classes, spec.rules)
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from training.evaluation.analysis import with_rules
 from training.evaluation.comparison import Comparison, with_bouts
-from training.evaluation.tuning import choose_rules
+from training.evaluation.tuning import choose_rules, with_chosen
 
 ByFold = Mapping[int, Sequence[Comparison]]
 
@@ -26,10 +26,8 @@ def with_chosen_rules(by_fold: ByFold) -> list[Comparison]:
         if stored is None:
             found += mine
             continue
-        rules = tuple(stored.classifier.rules)
-        for choice in choose_rules(others, stored.classifier):
-            place = stored.classifier.classes.index(choice.behavior)
-            rules = (*rules[:place], choice.rule, *rules[place + 1 :])
+        spec = stored.classifier
+        rules = with_chosen(choose_rules(others, spec), spec.classes, spec.rules)
         for one in mine:
             assert one.stored is not None  # all comparisons here are of results
             result = with_rules(one.stored, replace(one.stored.classifier, rules=rules))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mousetal import dataset as datasets
 from mousetal import video
-from mousetal.arrays import Arrays, pack_boxes, unpack_boxes
 from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import RecordError, VideoError
+from mousetal.packed import packed_boxes
 from mousetal.types import Float64Array, FrameBox, Label
 from training import boxes as boxing
 from training.preprocessreport import Report
@@ -22,14 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """One video's labels and boxes; the boxes as arrays, of which an hour of video takes some 10 MB."""
+    """One video's labels and boxes; the boxes packed, of which an hour of video takes some 10 MB."""
 
     labels: tuple[Label, ...] = ()
-    packed: Arrays = field(default_factory=lambda: pack_boxes(()))
-
-    @property
-    def boxes(self) -> tuple[FrameBox, ...]:
-        return unpack_boxes(self.packed)
+    boxes: Sequence[FrameBox] = ()
 
     def table(self, num_frames: int) -> Float64Array:
         """The animal's box on every frame, (num_frames, 4), NaN where it is unknown."""
@@ -59,7 +56,7 @@ def gather(dataset: Dataset, detector_dir: Path | None, report: Report) -> tuple
             else:
                 dataset = _find(dataset, entry, detector, name, report)
                 boxes = datasets.read_stored_boxes(dataset, entry)  # rounded as in every later run
-            materials[entry.path] = Material(labels, pack_boxes(boxes))
+            materials[entry.path] = Material(labels, packed_boxes(boxes))
         except (VideoError, RecordError) as error:
             report.failed[entry.path] = str(error)
     return dataset, materials

@@ -28,6 +28,7 @@ from mousetal.types import FrameBox, FrameRange, Label
 from training import boxes as boxing
 from training.importing.store import place_file
 from training.importing.videos import content_hash
+from training.real_boxes import boxes_by_file
 from training.real_videos import join_clips
 
 GROOMING = "Self-Grooming"
@@ -63,7 +64,10 @@ def read_clips(folder: Path) -> tuple[RatClip, ...]:
     """All clips in the folder, in the order of its list. Raises RecordError where the lists are not as expected."""
     listing, boxes = folder / "clips.json", folder / "boxes_coco.json"
     try:
-        known = _read_boxes(boxes)
+        known = {
+            file: [FrameBox(frame, corners, 1.0, "detected") for frame, corners in found.items()]
+            for file, found in boxes_by_file(boxes).items()
+        }
         return tuple(
             RatClip(
                 path=folder / one["file"],
@@ -160,17 +164,6 @@ def boxes_of(playlist: Playlist) -> list[FrameBox]:
 def name_of(clip: RatClip) -> str:
     """What the clip's file is called in the data set: names are only unique within the authors' folders."""
     return "_".join(Path(clip.file).parts[1:])
-
-
-def _read_boxes(path: Path) -> dict[str, list[FrameBox]]:
-    coco = json.loads(path.read_text(encoding="utf-8"))
-    corners = {one["image_id"]: one["bbox"] for one in coco["annotations"]}
-    found: dict[str, list[FrameBox]] = {}
-    for image in coco["images"]:
-        x, y, width, height = corners[image["id"]]
-        box = FrameBox(image["frame_index"], (x, y, x + width, y + height), 1.0, "detected")
-        found.setdefault(image["file_name"], []).append(box)
-    return found
 
 
 def _every_frame(known: Sequence[FrameBox], num_frames: int) -> tuple[FrameBox, ...]:

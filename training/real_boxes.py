@@ -29,6 +29,7 @@ from training import coco, exitcodes
 from training.boxaugment import to_shares
 from training.samples import Images
 
+Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
 HELD_OUT_SHARE = 3  # every third session, or the last third of a video
 
 
@@ -66,14 +67,26 @@ def write_split(folders: Sequence[Path], out: Path) -> int:
     return len(boxes)
 
 
-def _listed(folder: Path) -> dict[str, tuple[dict[int, np.ndarray], set[int]]]:
-    """Per video, in order of name: the boxes (x1, y1, x2, y2) by frame, and the frames that are held out."""
-    document = json.loads((folder / coco.BOXES_NAME).read_text())
-    box_of = {a["image_id"]: np.array(a["bbox"], float) for a in document["annotations"]}
-    wanted: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
+def boxes_by_file(path: Path) -> dict[str, dict[int, Corners]]:
+    """The boxes of a COCO file in which every image is a frame of a video and has one box: by video and by frame.
+
+    Raises OSError, KeyError, TypeError or ValueError for another file.
+    """
+    document = json.loads(path.read_text(encoding="utf-8"))
+    box_of = {one["image_id"]: one["bbox"] for one in document["annotations"]}
+    found: dict[str, dict[int, Corners]] = defaultdict(dict)
     for image in document["images"]:
         x, y, width, height = box_of[image["id"]]
-        wanted[image["file_name"]][image["frame_index"]] = np.array([x, y, x + width, y + height])
+        found[image["file_name"]][image["frame_index"]] = (x, y, x + width, y + height)
+    return dict(found)
+
+
+def _listed(folder: Path) -> dict[str, tuple[dict[int, np.ndarray], set[int]]]:
+    """Per video, in order of name: the boxes (x1, y1, x2, y2) by frame, and the frames that are held out."""
+    wanted = {
+        name: {frame: np.array(corners, float) for frame, corners in boxes.items()}
+        for name, boxes in boxes_by_file(folder / coco.BOXES_NAME).items()
+    }
     sessions = _held_out_sessions(folder)
     listed = {}
     for name, boxes in sorted(wanted.items()):

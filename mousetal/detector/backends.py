@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,15 +19,13 @@ from transformers import RTDetrV2ForObjectDetection
 from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2FrozenBatchNorm2d
 
 from mousetal import acceptance
+from mousetal.acceptance import Verdict
 from mousetal.detector.config import NetworkConfig
-from mousetal.errors import SettingsError
-from mousetal.execution import Execution, refused
+from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import RtdetrConfig
 from mousetal.types import UInt8Array
 
 FROZEN_EPS = 1e-5  # the library's own, where batch norms are frozen
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,27 +91,16 @@ class OpenvinoForward:
 def choose(
     network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution, name: str
 ) -> tuple[Forward, Execution]:
-    """The way that ``execution`` asks for, or the next best where that cannot be had or does not compute the same."""
-    if execution.is_exact:
-        return TorchForward(network, config, execution), execution
-    kind: type[OpenvinoForward] | type[TorchForward] = TorchForward
-    if execution.backend == "openvino":
-        kind = OpenvinoForward
-    images = acceptance.make_images(config.input.input_size)
-    try:
-        fast: Forward = kind(network, config, execution)
-        exact = TorchForward(network, config, execution.exact())
-        right, found = acceptance.both(exact, fast, images)
-    except (RuntimeError, SettingsError) as error:
-        return choose(network, config, refused(execution, name, str(error).splitlines()[0]), name)
-    verdict = acceptance.judge_boxes(
-        _arrays(right), _arrays(found), _logit(config.input.score_threshold),
-        config.acceptance.at(execution.precision),
-    )  # fmt: skip
-    if verdict.problem:
-        return choose(network, config, refused(execution, name, verdict.problem), name)
-    log.info("accepted model=%s as=%s: %s", name, execution, verdict)
-    return fast, execution
+    """The way that ``execution`` asks for, or the next best (`execution.accepted`)."""
+
+    def make(how: Execution) -> Forward:
+        return (OpenvinoForward if how.backend == "openvino" else TorchForward)(network, config, how)
+
+    def judge(exact: list[Raw], fast: list[Raw], precision: str) -> Verdict:
+        least, allowed = _logit(config.input.score_threshold), config.acceptance.at(precision)
+        return acceptance.judge_boxes(_arrays(exact), _arrays(fast), least, allowed)
+
+    return accepted(name, execution, make, lambda: acceptance.make_images(config.input.input_size), judge)
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -13,15 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from mousetal import acceptance
-from mousetal.errors import SettingsError
-from mousetal.execution import Execution, refused
+from mousetal.acceptance import Verdict
+from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import MvdConfig
 from mousetal.mvd.vit import VisionTransformer
 from mousetal.types import Float32Array, UInt8Array
 
 Logits = Callable[[UInt8Array], Float32Array]
-
-log = logging.getLogger(__name__)
 
 
 class Normalised(nn.Module):
@@ -77,25 +74,14 @@ class OpenvinoLogits:
 
 
 def choose(network: VisionTransformer, config: MvdConfig, execution: Execution, name: str) -> tuple[Logits, Execution]:
-    """The way that ``execution`` asks for, or the next best where that cannot be had or does not compute the same.
+    """The way that ``execution`` asks for, or the next best (`execution.accepted`)."""
 
-    Raises SettingsError when the network cannot be compiled by torch here, for lack of a C++ compiler for instance.
-    """
-    if execution.is_exact:
-        return TorchLogits(network, config, execution), execution
-    try:
-        fast: Logits = (OpenvinoLogits if execution.backend == "openvino" else TorchLogits)(network, config, execution)
-        exact = TorchLogits(network, config, execution.exact())
-        clips = acceptance.make_clips(config.input.num_frames, config.input.input_size)
-        answers = acceptance.both(exact, fast, clips)
-    except (RuntimeError, SettingsError) as error:
-        reason = str(error).splitlines()[0]
-        if execution.compiled:
-            raise SettingsError(f"COMPILE: the network cannot be compiled here ({reason}). Set COMPILE=0.") from error
-        return choose(network, config, refused(execution, name, reason), name)
-    right, found = (np.concatenate(one) for one in answers)
-    verdict = acceptance.judge_logits(right, found, config.acceptance.at(execution.precision))
-    if verdict.problem:
-        return choose(network, config, refused(execution, name, verdict.problem), name)
-    log.info("accepted model=%s as=%s: %s", name, execution, verdict)
-    return fast, execution
+    def make(how: Execution) -> Logits:
+        return (OpenvinoLogits if how.backend == "openvino" else TorchLogits)(network, config, how)
+
+    def judge(exact: list[Float32Array], fast: list[Float32Array], precision: str) -> Verdict:
+        allowed = config.acceptance.at(precision)
+        return acceptance.judge_logits(np.concatenate(exact), np.concatenate(fast), allowed)
+
+    shape = config.input.num_frames, config.input.input_size
+    return accepted(name, execution, make, lambda: acceptance.make_clips(*shape), judge)

@@ -86,16 +86,22 @@ class DetectorServicer(pb2_grpc.DetectorServiceServicer):
         return _Request(wire.detector_batch(message, loaded(self._model).spec), wire.score_threshold(message))
 
 
-def _answer(model: DetectorModel, requests: Sequence[_Request]) -> list[list[Detections]]:
-    """Ask the model once for all requests (of one threshold); one answer for each, in order."""
-    batches = [request.batch for request in requests]
+def predict_together(
+    model: DetectorModel, batches: Sequence[DetectorBatch], score_threshold: float | None
+) -> list[list[Detections]]:
+    """Ask the model once for several batches; one answer for each, in order."""
     together = DetectorBatch(
         frame_indices=tuple(chain.from_iterable(batch.frame_indices for batch in batches)),
         source_sizes=tuple(chain.from_iterable(batch.source_sizes for batch in batches)),
         images=np.concatenate([batch.images for batch in batches]),
     )
-    found = iter(model.predict(together, requests[0].score_threshold))
+    found = iter(model.predict(together, score_threshold))
     return [list(islice(found, len(batch.frame_indices))) for batch in batches]
+
+
+def _answer(model: DetectorModel, requests: Sequence[_Request]) -> list[list[Detections]]:
+    """As `predict_together`, for requests of one threshold."""
+    return predict_together(model, [request.batch for request in requests], requests[0].score_threshold)
 
 
 def load(found: ServiceSettings) -> DetectorModel:

@@ -82,15 +82,16 @@ class MvdServicer(pb2_grpc.MvdServiceServicer):
         return wire.clip_batch(message, loaded(self._model).spec)
 
 
-def _answer(model: ClassifierModel, batches: Sequence[ClipBatch]) -> list[_Scored]:
-    """Ask the model once for all batches; one answer for each, in order."""
+def predict_together(model: ClassifierModel, batches: Sequence[ClipBatch]) -> list[Float32Array]:
+    """Ask the model once for several batches; one answer (windows, classes) for each, in order."""
     sizes = [len(batch.window_indices) for batch in batches]
-    rows = np.split(model.predict(np.concatenate([batch.clips for batch in batches])), np.cumsum(sizes)[:-1])
+    return np.split(model.predict(np.concatenate([batch.clips for batch in batches])), np.cumsum(sizes)[:-1])
+
+
+def _answer(model: ClassifierModel, batches: Sequence[ClipBatch]) -> list[_Scored]:
+    """As `predict_together`, each answer with the windows that it is about."""
+    rows = predict_together(model, batches)
     return [(batch.window_indices, probabilities) for batch, probabilities in zip(batches, rows, strict=True)]
-
-
-def _write(scored: _Scored) -> pb2.ClassifyResponse:
-    return wire.classify_response(*scored)
 
 
 def load(found: ServiceSettings) -> ClassifierModel:

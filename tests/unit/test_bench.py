@@ -150,7 +150,7 @@ def test_the_plot_has_a_bar_as_long_as_the_ratio_for_every_row_and_is_well_forme
 def test_the_use_of_a_process_and_its_children_can_be_seen() -> None:
     mine = process.usage(os.getpid())
     if mine is None:
-        pytest.skip("no /proc on this system")
+        pytest.skip("no /proc on this system")  # macOS: there nothing is known, and the table says nothing
     assert 0 < mine.resident_mib <= mine.peak_mib + 1
     assert mine.cpu_s > 0
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
@@ -170,6 +170,7 @@ def test_wrong_flags_end_with_a_sentence_and_code_2(
     assert words in capsys.readouterr().err
 
 
+# With a GPU the flag is right, and the program would go on and measure for an hour.
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_without_a_gpu_ends_with_a_sentence_and_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["--gpu", "--out", str(tmp_path)]) == 2

@@ -66,10 +66,15 @@ def tune(comparisons: Sequence[Comparison], config: MvdConfig, spec: ClassifierS
     factor, before, after = fit_temperature(comparisons, spec)
     comparisons = [retempered(one, factor) for one in comparisons] if factor != 1 else comparisons
     choices = choose_rules(comparisons, spec)
-    by_name = {choice.behavior: choice.rule for choice in choices}
-    rules = tuple(by_name.get(name, rule) for name, rule in zip(config.classes, config.bouts, strict=True))
+    rules = with_chosen(choices, config.classes, config.bouts)
     temperature = round(config.temperature * factor, 4)
     return replace(config, bouts=rules, temperature=temperature), Tuning(temperature, before, after, choices)
+
+
+def with_chosen(choices: Iterable[Choice], classes: Sequence[str], rules: Sequence[BoutRule]) -> tuple[BoutRule, ...]:
+    """The rules, in the order of the classes, with those that were chosen in their places."""
+    by_name = {choice.behavior: choice.rule for choice in choices}
+    return tuple(by_name.get(name, rule) for name, rule in zip(classes, rules, strict=True))
 
 
 def choose_rules(comparisons: Sequence[Comparison], spec: ClassifierSpec) -> tuple[Choice, ...]:
