@@ -40,7 +40,7 @@ class Size:
 REAL = Path("../shared/data/real/permissive")
 SIZES = {
     "toy": Size("toy", 8, 1, 12.0),
-    "full": Size("full", 45, 8, 20.0, (REAL / "rat_action_clips", REAL / "openfield_m3v1")),
+    "full": Size("full", 56, 8, 20.0, (REAL / "rat_action_clips", REAL / "openfield_m3v1")),
 }
 
 
