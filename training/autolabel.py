@@ -4,8 +4,9 @@
     python -m training.autolabel --videos recordings --out work/boxes --detector models/demo-detector
 
 One fixed camera and one animal per video are assumed. Writes a COCO folder that `training.train_detector --data` reads
-(videos are named, not copied) and ``contact_sheet.jpg``: look at it. Frames where the box is in doubt (red there) are
-left out. With ``--store`` the track goes into the data set as well, as its boxes.
+(videos are named, not copied) and ``contact_sheet.jpg``, for many videos ``contact_sheet-2.jpg`` and so on, too: look
+at them. Frames where the box is in doubt (red there) are left out. With ``--store`` the track goes into the data set as
+well, as its boxes.
 """
 
 from __future__ import annotations
@@ -286,9 +287,10 @@ def _main(arguments: argparse.Namespace) -> int:
     if not found:
         raise RecordError(f"none of {len(recordings)} videos could be labelled; nothing is written.")
     write_coco(arguments.out, found, made_by)
-    contactsheet.write(arguments.out / "contact_sheet.jpg", [tile for _, boxed in found for tile in boxed.tiles])
+    sheets = contactsheet.write(arguments.out, [tile for _, boxed in found for tile in boxed.tiles])
     kept = sum(len(boxed.kept) for _, boxed in found)
-    print(f"{arguments.out}: {kept} boxes of {len(found)} videos; look at contact_sheet.jpg before you train on them")
+    look = "; look at " + " and ".join(path.name for path in sheets) + " before you train on them" if sheets else ""
+    print(f"{arguments.out}: {kept} boxes of {len(found)} videos{look}")
     return exitcodes.FAILED if failed else exitcodes.OK
 
 

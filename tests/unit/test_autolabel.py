@@ -22,7 +22,7 @@ from mousetal.errors import VideoError
 from mousetal.formats import supervisely
 from mousetal.geometry import iou
 from mousetal.types import FrameBox
-from training import autolabel, coco
+from training import autolabel, coco, contactsheet
 from training.autolabel import Recording, frames_at, label, with_splits
 from training.boxdoubts import doubts
 from training.real_boxes import read_folder
@@ -188,6 +188,18 @@ def test_the_folder_is_what_training_reads_and_one_bad_video_does_not_stop_it(
         assert iou(frame.box_xyxy, truth[index]) > 0.5
     sheet = cv2.imread(str(tmp_path / "boxes" / "contact_sheet.jpg"))
     assert sheet.shape[1] == 6 * 240
+
+
+def test_what_does_not_fit_one_contact_sheet_goes_on_another(tmp_path: Path) -> None:
+    tile = np.full((1000, contactsheet.TILE_WIDTH, 3), 90, np.uint8)
+    (tmp_path / "contact_sheet-9.jpg").write_bytes(b"of an earlier run with more videos")
+    paths = contactsheet.write(tmp_path, [tile] * (6 * 41 + 1))
+    assert [path.name for path in paths] == ["contact_sheet.jpg", "contact_sheet-2.jpg", "contact_sheet-3.jpg"]
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    heights = [cv2.imread(str(path)).shape[0] for path in paths]
+    assert sum(heights) == 42_000
+    assert max(heights) <= contactsheet.MOST_HEIGHT
+    assert contactsheet.write(tmp_path, []) == []
 
 
 def test_in_a_data_set_splits_and_subjects_are_kept_and_the_track_is_stored(
