@@ -1,4 +1,4 @@
-"""All videos of a run, one after the other: skip what is done, analyse the rest, keep going when one fails.
+"""All videos of a run, a few at a time: skip what is done, analyse the rest, keep going when one fails.
 
 A video ends as `done`, `failed` (with the reason) or `skipped` (done by an earlier run). Two things stop a batch: a
 service that stays away and an output that can't be written; the videos left over then say so.
@@ -7,9 +7,11 @@ service that stays away and an output that can't be written; the videos left ove
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from inference_script.fingerprint import ContentHashes, fingerprint
 from inference_script.inputs import Inputs, InputVideo
 from inference_script.models import Models
 from inference_script.progress import Progress, stage_rates
+from inference_script.sidebyside import Company, finished
 from inference_script.video_job import GaveUpError, analyse_video, plan_of
 from mousetal import atomic, records
 from mousetal.errors import MousetalError, OutputError, RecordError, ServiceUnavailable, VideoError
@@ -45,6 +48,12 @@ class Batch:
     hashes: ContentHashes
     is_forced: bool = False
     meter: StageMeter = field(default_factory=StageMeter)
+    company: Company = field(default_factory=Company)
+
+    def stop(self) -> None:
+        """End the videos under way; what was found of them is kept."""
+        self.company.is_over.set()
+        self.models.stop()
 
     @property
     def foreign_folder(self) -> Path:
@@ -106,47 +115,65 @@ def _skip(batch: Batch, video: InputVideo, outcome: Outcome) -> bool:
         log.warning("A stored result is of no use; the video is done again. video=%s %s", video.name, error)
         return False
     outputs.write_formats(batch.foreign_folder, video, result, batch.settings.formats, again=False)
-    _add(outcome, result, SKIPPED, 0.0)
+    _add(outcome, VideoRow.of(result, SKIPPED, 0.0), interval_rows(result))
     return True
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What came of one video: its row with its bouts, or the error that it failed by."""
+
+    row: VideoRow
+    intervals: list[list[object]] = field(default_factory=list)
+    error: Exception | None = None
 
 
 def _analyse_all(batch: Batch, left: dict[InputVideo, None], outcome: Outcome) -> None:
     """Analyse the videos in ``left``, taking each out when it is through."""
     given_up = 0  # videos in a row at which a service gave out
-    with Progress(len(left), sum(video.size for video in left)) as progress:
-        for video in list(left):
-            started = time.monotonic()
-            try:
-                _add(outcome, _one(batch, video, progress), DONE, started)
-                given_up = 0
-            except MousetalError as error:
-                if isinstance(error, ServiceUnavailable) or not _is_writable(batch.settings.output):
-                    raise
-                _add_failed(outcome, video, str(error), started)
-                given_up = given_up + 1 if isinstance(error, GaveUpError) else 0
-            except Exception as error:  # noqa: BLE001  a defect met on one video must not cost the others; exit code 3
-                outcome.defects.append(traceback.format_exc())
-                _add_failed(outcome, video, f"{DEFECT}: {error!r}", started)
-            del left[video]
-            progress.finish(video.size)
-            if given_up == MOST_GIVEN_UP:
-                raise ServiceUnavailable(f"a service gave out on {given_up} videos in a row; see its log")
+    at_once = min(batch.settings.videos_at_once, max(1, len(left)))
+    with Progress(len(left), sum(video.size for video in left), at_once) as progress:
+
+        def work(video: InputVideo) -> _Made:
+            return _tried(batch, video, progress)
+
+        with closing(finished(work, list(left), at_once, batch.stop)) as through:
+            for video, made in through:
+                _add(outcome, made.row, made.intervals, made.error)
+                del left[video]
+                progress.finish(video.name, video.size)
+                given_up = given_up + 1 if isinstance(made.error, GaveUpError) else 0
+                if given_up == MOST_GIVEN_UP:
+                    raise ServiceUnavailable(f"a service gave out on {given_up} videos in a row; see its log")
 
 
-def _add(outcome: Outcome, result: VideoResult, status: str, started: float) -> None:
-    """Add a video that has results. ``started`` is when work on it began, 0 when there was none."""
-    row = VideoRow.of(result, status, time.monotonic() - started if started else 0.0)
+def _tried(batch: Batch, video: InputVideo, progress: Progress) -> _Made:
+    """One video's analysis. Raises only what must end the batch."""
+    started = time.monotonic()
+    try:
+        result = _one(batch, video, progress)
+    except MousetalError as error:
+        if isinstance(error, ServiceUnavailable) or not _is_writable(batch.settings.output):
+            raise
+        return _Made(VideoRow(video.name, FAILED, str(error), time.monotonic() - started), error=error)
+    except Exception as error:  # noqa: BLE001  a defect met on one video must not cost the others; exit code 3
+        reason = f"{DEFECT}: {error!r}"
+        return _Made(VideoRow(video.name, FAILED, reason, time.monotonic() - started), error=error)
+    return _Made(VideoRow.of(result, DONE, time.monotonic() - started), interval_rows(result))
+
+
+def _add(outcome: Outcome, row: VideoRow, intervals: list[list[object]], error: Exception | None = None) -> None:
     outcome.rows.append(row)
-    outcome.intervals += interval_rows(result)
-    log.info(
-        "Video %s. video=%s bouts=%d frames=%d seconds=%.1f warnings=%d",
-        *(status, row.video, len(result.bouts), row.num_frames, row.seconds, len(row.warnings)),
-    )
-
-
-def _add_failed(outcome: Outcome, video: InputVideo, reason: str, started: float) -> None:
-    outcome.rows.append(VideoRow(video.name, FAILED, reason, time.monotonic() - started))
-    log.error("Video failed. video=%s reason=%s", video.name, reason)
+    outcome.intervals += intervals
+    if error is None:
+        log.info(
+            "Video %s. video=%s bouts=%d frames=%d seconds=%.1f warnings=%d",
+            *(row.status, row.video, len(intervals), row.num_frames, row.seconds, len(row.warnings)),
+        )
+        return
+    log.error("Video failed. video=%s reason=%s", row.video, row.reason)
+    if not isinstance(error, MousetalError):
+        outcome.defects.append("".join(traceback.format_exception(error)))
 
 
 def _key(batch: Batch, video: InputVideo) -> str:
@@ -175,7 +202,7 @@ def _analyse(batch: Batch, video: InputVideo, parts: PartFolder, progress: Progr
     plan = plan_of(info, batch.models, settings)
     try:
         with progress.video(video.name, info.num_frames, video.size, meter.snapshot) as reach:
-            return analyse_video(video.name, plan, batch.models, parts, meter, reach)
+            return analyse_video(video.name, plan, batch.models, parts, meter, reach, batch.company)
     finally:
         for stage, (items, seconds) in meter.snapshot().items():
             batch.meter.add(stage, items, seconds)
@@ -192,7 +219,7 @@ def _write_thumbnails(output: Path, result: VideoResult) -> None:
 
 def _is_writable(output: Path) -> bool:
     """Whether a little more can be written. If not, the batch had better end than work in vain."""
-    path = output / ".probe"
+    path = output / f".probe-{threading.get_ident()}"
     try:
         atomic.write_bytes(path, bytes(1 << 16))
         path.unlink()

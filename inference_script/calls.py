@@ -3,7 +3,7 @@
     for boxes in answers(stub.Detect, batches, how):
         ...
 
-What it adds to gRPC: the number of batches under way is bounded by count (gRPC bounds bytes); an error of the input
+What it adds to gRPC: what is under way is bounded by a count of items (gRPC bounds bytes); an error of the input
 comes out as it is, after the answers before it (gRPC swallows it); an answer that is overdue ends the call (a deadline
 for the whole call would end long videos); every answer is matched with the request it answers; whatever way the
 consumer leaves, the call is cancelled and the input closed.
@@ -41,7 +41,8 @@ class CallSpec(Generic[Batch, Message, Reply, Answer]):
     """How batches become messages and replies become answers, and how patient the caller is.
 
     ``identity`` names what a batch asks for (frame or window numbers): it is kept while the batch is under way, so that
-    the pixels need not be, and given to ``read``, which raises ServiceError when a reply answers something else.
+    the pixels need not be, and given to ``read``, which raises ServiceError when a reply answers something else. Its
+    length is what counts: another batch is taken from the input while fewer than ``in_flight`` items are under way.
     """
 
     service: str
@@ -57,7 +58,7 @@ def answers(
     batches: Iterable[Batch],
     how: CallSpec[Batch, Message, Reply, Answer],
 ) -> Generator[Answer, None, None]:
-    """One answer per batch, in order, lazily; at most ``how.in_flight`` batches are between input and output.
+    """One answer per batch, in order, lazily; under way are less than ``how.in_flight`` items and one batch.
 
     The input is pulled on a thread of gRPC's. Raises ServiceUnavailable when the service cannot be reached, goes away
     or lets an answer wait longer than ``how.timeout_s``; ServiceError when it refuses; and whatever ``batches`` raises.
@@ -137,8 +138,9 @@ class _Requests(Generic[Batch, Message, Reply, Answer]):
     def __init__(self, batches: Iterable[Batch], how: CallSpec[Batch, Message, Reply, Answer]) -> None:
         self._batches = iter(batches)
         self._how = how
-        self._room = threading.Semaphore(how.in_flight)
         self._asked: deque[_Asked] = deque()
+        self._under_way = 0  # items
+        self._changed = threading.Condition()
         self._pulling = threading.Lock()
         self._is_closed = False
         self._error: BaseException | None = None
@@ -147,7 +149,8 @@ class _Requests(Generic[Batch, Message, Reply, Answer]):
         return self
 
     def __next__(self) -> Message:
-        self._room.acquire()
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._under_way < self._how.in_flight)
         with self._pulling:
             message = None if self._is_closed else self._next_message()
             if self._is_closed:  # perhaps while the batch was in the making
@@ -166,8 +169,9 @@ class _Requests(Generic[Batch, Message, Reply, Answer]):
         """What the oldest unanswered request asked for; makes room for another."""
         if not self._asked:
             raise ServiceError(f"{self._how.service} gave more answers than it was asked for.")
-        self._room.release()
-        return self._asked.popleft().identity
+        identity = self._asked.popleft().identity
+        self._count(-len(identity))
+        return identity
 
     def check_complete(self, error: BaseException | None) -> None:
         """After the last answer: raise the input's error, else the call's as ours, else that answers lack."""
@@ -183,7 +187,7 @@ class _Requests(Generic[Batch, Message, Reply, Answer]):
     def close(self) -> None:
         """Give up: wake gRPC's thread and close the input, on that thread if it is at work there."""
         self._is_closed = True
-        self._room.release()
+        self._count(0)
         if self._pulling.acquire(timeout=CLOSE_WAIT_S):
             try:
                 self._close_batches()
@@ -199,8 +203,15 @@ class _Requests(Generic[Batch, Message, Reply, Answer]):
         except BaseException as error:  # noqa: BLE001  gRPC would lose it; it belongs to the consumer
             self._error = error
             return None
-        self._asked.append(_Asked(self._how.identity(batch), time.monotonic()))
+        identity = self._how.identity(batch)
+        self._count(len(identity))
+        self._asked.append(_Asked(identity, time.monotonic()))
         return message
+
+    def _count(self, more: int) -> None:
+        with self._changed:
+            self._under_way += more
+            self._changed.notify_all()
 
     def _close_batches(self) -> None:
         if isinstance(self._batches, Generator):

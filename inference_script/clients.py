@@ -27,8 +27,9 @@ from mousetal.v1 import detector_service_pb2, detector_service_pb2_grpc, mvd_ser
 
 log = logging.getLogger(__name__)
 
-#: Batches of one call between input and answer: one with the model, one ready behind it, one on the wire.
-IN_FLIGHT = 3
+#: Frames or windows of one call between input and answer; another batch is made while there are fewer. Of batches of 4
+#: that is one with the model, one ready behind it, one on the wire; frames that are looked at one by one fill batches.
+IN_FLIGHT = 9
 
 #: How long one question to the health service may take, and the pauses between questions.
 HEALTH_TIMEOUT_S = 5.0

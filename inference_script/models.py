@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol
@@ -37,6 +38,10 @@ class Models(Protocol):
         """Called after a ServiceUnavailable: returns when work can go on, raises ServiceUnavailable when it cannot."""
         ...
 
+    def stop(self) -> None:
+        """End what is under way, from another thread: it fails with ServiceUnavailable, as does all that follows."""
+        ...
+
 
 @contextlib.contextmanager
 def connect(settings: DriverSettings) -> Iterator[Models]:
@@ -65,6 +70,7 @@ class RemoteModels:
         self, detector: DetectorClient, mvd: MvdClient, settings: DriverSettings, own: embedded.Services | None
     ) -> None:
         self._clients, self._settings, self._own = (detector, mvd), settings, own
+        self._recovering = threading.Lock()
         self.detector, self.classifier = self._specs()
         self._check_class_names()
 
@@ -76,15 +82,20 @@ class RemoteModels:
 
     def recover(self) -> None:
         try:
-            for client in self._clients:
-                client.wait_until_ready(self._settings.start_timeout_s, self._restart_own)
-            specs = self._specs()
+            with self._recovering:
+                for client in self._clients:
+                    client.wait_until_ready(self._settings.start_timeout_s, self._restart_own)
+                specs = self._specs()
         except MousetalError as error:
             raise ServiceUnavailable(f"A model service went away and did not come back: {error}") from error
         if [spec.sha256 for spec in specs] != [self.detector.sha256, self.classifier.sha256]:
             raise ServiceUnavailable(
                 "A model service came back with another model; results of two models can't be mixed. Run again."
             )
+
+    def stop(self) -> None:
+        for client in self._clients:
+            client.close()
 
     def _restart_own(self) -> None:
         if self._own is not None:

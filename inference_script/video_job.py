@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from inference_script.models import Models
+from inference_script.sidebyside import Company
 from mousetal.closing import close
 from mousetal.errors import OutputError, ServiceError, ServiceUnavailable, VideoError
 from mousetal.meter import StageMeter
@@ -32,34 +33,54 @@ class GaveUpError(ServiceError):
 
 
 def analyse_video(
-    name: str, plan: Plan, models: Models, parts: PartFolder, meter: StageMeter, reach: Reach
+    name: str,
+    plan: Plan,
+    models: Models,
+    parts: PartFolder,
+    meter: StageMeter,
+    reach: Reach,
+    company: Company | None = None,
 ) -> VideoResult:
     """Everything about one video, going on from its parts if it has any; the parts stay, the caller removes them.
 
-    ``reach`` is told the number of frames that are finished. Raises VideoError, OutputError, ServiceError, GaveUpError
-    when it is this video that a service can't stand, or ServiceUnavailable when one stays away.
+    ``reach`` is told the number of frames that are finished; ``company`` are the videos beside it. Raises VideoError,
+    OutputError, ServiceError, GaveUpError when it is this video that a service can't stand, or ServiceUnavailable when
+    one stays away or the run is over.
     """
+    company = company or Company()
     results = packed_results(parts.load())
     if results:
         log.info("Going on from where it stopped. video=%s frame=%d", name, resume_frame(results, plan))
     retries = 0
-    while True:
-        known = len(results)
-        try:
-            _go_on(results, plan, models, parts, meter, reach)
-            return _finished(name, results, plan)
-        except ServiceUnavailable as error:
-            retries = 1 if len(results) > known else retries + 1
-            if retries > MOST_RETRIES:
-                raise GaveUpError(f"{name}: a service went away {retries} times at the same place. {error}") from error
-            log.warning(
-                "A service went away; waiting for it. video=%s try=%d of %d %s", name, retries, MOST_RETRIES, error
-            )
-            models.recover()
+    with contextlib.ExitStack() as turn:
+        while True:
+            known = len(results)
+            try:
+                _go_on(results, plan, models, parts, meter, reach, company)
+                return _finished(name, results, plan)
+            except ServiceUnavailable as error:
+                if retries == 0:
+                    turn.enter_context(company.trouble)
+                if company.is_over.is_set():
+                    raise
+                retries = 1 if len(results) > known else retries + 1
+                if retries > MOST_RETRIES:
+                    told = f"{name}: a service went away {retries} times at the same place. {error}"
+                    raise GaveUpError(told) from error
+                log.warning(
+                    "A service went away; waiting for it. video=%s try=%d of %d %s", name, retries, MOST_RETRIES, error
+                )
+                models.recover()
 
 
 def _go_on(
-    results: Packed[WindowResult], plan: Plan, models: Models, parts: PartFolder, meter: StageMeter, reach: Reach
+    results: Packed[WindowResult],
+    plan: Plan,
+    models: Models,
+    parts: PartFolder,
+    meter: StageMeter,
+    reach: Reach,
+    company: Company,
 ) -> None:
     """Append to ``results`` all windows that are not there yet, writing a part every now and then and when it stops."""
     frames = decode(plan.info, resume_frame(results, plan))
@@ -69,6 +90,8 @@ def _go_on(
         for result in stream:
             results.append(result)
             reach(result.score.window.frames.end_frame)
+            if company.is_over.is_set():
+                raise ServiceUnavailable("the run is over")
             if time.monotonic() - last_part >= PART_EVERY_S:
                 parts.append(results[stored:])
                 stored, last_part = len(results), time.monotonic()

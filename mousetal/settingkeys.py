@@ -74,6 +74,12 @@ KEYS: tuple[Key, ...] = (
         "1: at all; auto: as rarely as is safe",
     ),
     Key(
+        "VIDEOS_AT_ONCE",
+        (DRIVER,),
+        "2",
+        "videos that are worked on side by side, so that the models have work while one begins and another ends",
+    ),
+    Key(
         "REFERENCE_COMPAT",
         (DRIVER,),
         "0",

@@ -53,6 +53,7 @@ class DriverSettings:
     detection_threshold: float | None
     max_gap_s: float
     detect_every: int
+    videos_at_once: int
     reference_compat: bool
     device: str
     precision: str
@@ -121,6 +122,7 @@ def read_driver(arguments: argparse.Namespace, environ: Mapping[str, str] | None
         detection_threshold=_optional_share(values["DETECTION_THRESHOLD"]),
         max_gap_s=values["MAX_GAP_S"].number(0, 3600),
         detect_every=values["DETECT_EVERY"].whole_or_auto(1, 1000),
+        videos_at_once=values["VIDEOS_AT_ONCE"].whole(1, 64),
         reference_compat=values["REFERENCE_COMPAT"].switch(),
         device=values["DEVICE"].device(),
         precision=values["PRECISION"].choice(),

@@ -30,7 +30,7 @@ Reply = TypeVar("Reply")
 Part = TypeVar("Part")
 
 #: Requests of one call that may lie with the worker at once: some being answered together, some ready for their turn.
-READ_AHEAD = 4
+READ_AHEAD = 8
 
 #: Which of our errors the caller sees, and as what. Their messages are written for users; all others stay in the log.
 STATUS_OF: dict[type[MousetalError], grpc.StatusCode] = {

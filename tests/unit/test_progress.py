@@ -17,7 +17,7 @@ def test_without_a_terminal_nothing_is_shown(capsys: pytest.CaptureFixture[str])
     with Progress(2, 100) as progress:
         with progress.video("a.mp4", 50, 40, snapshot) as reach:
             reach(50)
-        progress.finish(40)
+        progress.finish("a.mp4", 40)
     shown = capsys.readouterr()
     assert shown.out == shown.err == ""
 
@@ -27,12 +27,25 @@ def test_on_a_terminal_frames_videos_and_stage_rates_are_shown(capsys: pytest.Ca
         with progress.video("a.mp4", 50, 40, snapshot) as reach:
             for frames_done in (10, 50, 60, 30):
                 reach(frames_done)
-        progress.finish(40)
-        progress.finish(60)
+        progress.finish("a.mp4", 40)
+        progress.finish("a.mp4", 60)
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "a.mp4" in shown.err
     assert "2 of 2 videos: 100%" in shown.err
+
+
+def test_two_videos_at_once_have_a_line_each_and_count_together(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(4, 100, at_once=2, is_shown=True) as progress:
+        with progress.video("a.mp4", 50, 40, snapshot) as reach_a, progress.video("b.mp4", 50, 40, snapshot) as reach_b:
+            reach_a(25)
+            reach_b(25)
+            progress.finish("none.mp4", 20)
+        with progress.video("c.mp4", 50, 20, snapshot):  # a line is free again
+            pass
+    shown = capsys.readouterr().err
+    assert all(name in shown for name in ("a.mp4", "b.mp4", "c.mp4"))
+    assert "1 of 4 videos:  60%" in shown.replace("videos 60%", "videos:  60%")
 
 
 def test_rates_are_per_second_of_the_stages_own_time() -> None:

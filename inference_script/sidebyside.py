@@ -1,0 +1,67 @@
+"""Several videos at a time, so that the models have work while one video begins and another ends.
+
+with closing(finished(work, videos, at_once=2, stop=stop)) as done:
+    for video, made in done:
+        ...
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class Company:
+    """What videos that are worked on side by side must know of each other.
+
+    ``is_over`` is set when the run ends early. ``trouble`` is held by a video at which a service went away, until it is
+    through: such videos go on one at a time, so that one that kills the service every time is not taken for another.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = threading.Event()
+        self.trouble = threading.Lock()
+
+
+def finished(
+    work: Callable[[Item], Made], items: Sequence[Item], at_once: int, stop: Callable[[], None]
+) -> Generator[tuple[Item, Made], None, None]:
+    """Every item with what ``work`` made of it, as soon as it is there; they are begun in order.
+
+    An error of ``work`` comes out here. When it does, or when the caller leaves early, no further item is begun,
+    ``stop`` is called, which should make those under way end soon, and they are waited for.
+    """
+    if at_once == 1:
+        for item in items:
+            yield item, work(item)
+        return
+    is_over = threading.Event()
+
+    def guarded(item: Item) -> Made:
+        if is_over.is_set():  # since a thread that is free takes the next item before we hear of the error
+            raise CancelledError
+        try:
+            return work(item)
+        except BaseException:
+            is_over.set()
+            raise
+
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="video")
+    try:
+        begun = {pool.submit(guarded, item): item for item in items}
+        for future in as_completed(begun):
+            item = begun.pop(future)
+            if not isinstance(future.exception(), CancelledError):  # the error that it follows may come after it
+                yield item, future.result()
+    except BaseException:
+        is_over.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        stop()
+        raise
+    finally:
+        pool.shutdown()
