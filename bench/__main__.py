@@ -21,7 +21,10 @@ from mousetal.errors import MousetalError, SettingsError
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 QUICK = videos.FilmSize(3, 320, 240)
 FULL = videos.FilmSize(20)
-BOXES = ("the detector's own", "the demo detector's, in place of those of random weights")
+BOXES = (
+    "the detector's own",
+    "the demo detector's, in place of those of random weights, which are not asked for theirs in bf16",
+)
 SHORTEST_S = 2.0  # of a film: shorter ones hold no two windows
 
 

@@ -32,7 +32,7 @@ from mousetal.geometry import resize_for_detector
 from mousetal.streams import batched
 from mousetal.types import Detections, DetectorBatch, Frame, FrameBox, UInt8Array, VideoInfo
 from training import boxes as boxing
-from training import coco, contactsheet, exitcodes
+from training import coco, contactsheet, datasetlock, exitcodes
 from training.boxdoubts import doubts
 from training.silhouette import Arena, small_grey
 
@@ -267,6 +267,14 @@ def _main(arguments: argparse.Namespace) -> int:
     detector = (
         mousetal.detector.load(arguments.detector, arguments.device, backend="auto") if arguments.detector else None
     )
+    if arguments.store:
+        datasets.read(arguments.dataset)  # what is no data set is not locked, for that would make the folder
+        with datasetlock.hold(arguments.dataset):
+            return _label_all(arguments, detector)
+    return _label_all(arguments, detector)
+
+
+def _label_all(arguments: argparse.Namespace, detector: mousetal.detector.Detector | None) -> int:
     dataset = datasets.read(arguments.dataset) if arguments.dataset else None
     recordings = recordings_of(dataset) if dataset else recordings_in(arguments.videos)
     recordings = with_splits(recordings, arguments.validation_share, arguments.seed)

@@ -22,6 +22,7 @@ from pathlib import Path
 from mousetal import atomic
 from mousetal.errors import SettingsError
 from mousetal.formats import supervisely
+from training import datasetlock
 from training.exitcodes import FAILED, OK, guarded
 from training.importing import guess, report
 from training.importing.mapping import Mapping, read_mapping
@@ -77,10 +78,11 @@ def _import(arguments: argparse.Namespace) -> int:
         atomic.write_text(arguments.report, report.fates_text(plan.fates, plan.troubles))
     failed = plan.has_losses
     if arguments.write:
-        stored = store(
-            plan, open_dataset(arguments.dataset), arguments.name, arguments.storage,
-            is_project=found.is_project, tell=_tell,
-        )  # fmt: skip
+        with datasetlock.hold(arguments.dataset):
+            stored = store(
+                plan, open_dataset(arguments.dataset), arguments.name, arguments.storage,
+                is_project=found.is_project, tell=_tell,
+            )  # fmt: skip
         print(_stored_text(stored))
         failed = failed or bool(stored.failed)
     else:

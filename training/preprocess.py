@@ -31,7 +31,7 @@ from mousetal import dataset as datasets
 from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import RecordError, VideoError
 from training import boxes as boxing
-from training import preprocessreport, recordings
+from training import datasetlock, preprocessreport, recordings
 from training.clipping import Shape, cut_video
 from training.cliprecords import Record, key_of, records, slug
 from training.clips import TABLE_NAME, Clip, ClipTable, write_table
@@ -143,7 +143,7 @@ def preprocess(
     """
     datasets.read(root)  # what is no data set is not locked, for that would make the folder
     held = lock.hold(folder, "another training.preprocess", "choose another --clips")
-    with held, lock.hold(root, "another training.preprocess", "give it a copy of the data set"):
+    with held, datasetlock.hold(root):
         return _preprocess(root, folder, detector_dir, knobs, hard, is_anew)
 
 

@@ -22,7 +22,7 @@ from mousetal.errors import VideoError
 from mousetal.formats import supervisely
 from mousetal.geometry import iou
 from mousetal.types import FrameBox
-from training import autolabel, coco, contactsheet
+from training import autolabel, coco, contactsheet, datasetlock
 from training.autolabel import Recording, frames_at, label, with_splits
 from training.boxdoubts import doubts
 from training.real_boxes import read_folder
@@ -211,6 +211,9 @@ def test_in_a_data_set_splits_and_subjects_are_kept_and_the_track_is_stored(
     entry = VideoEntry("mice/video/black.mp4", "0" * 64, 150, Fraction(25), 240, 180, 6.0, subject="m7", split="test")
     dataset = Dataset(tmp_path / "dataset", ("a",), (entry,))
     datasets.write(dataset)
+    with datasetlock.hold(dataset.root):
+        assert run(monkeypatch, "--dataset", dataset.root, "--out", tmp_path / "boxes", "--store") == 1
+        assert "is in use by another program of training" in capsys.readouterr().err
     assert run(monkeypatch, "--dataset", dataset.root, "--out", tmp_path / "boxes", "--store") == 0
     document = json.loads((tmp_path / "boxes" / "boxes_coco.json").read_text())
     assert {(image["split"], image["subject"]) for image in document["images"]} == {("test", "m7")}

@@ -18,7 +18,7 @@ from mousetal.formats import supervisely
 from mousetal.types import FrameRange, Label
 from tests.fixtures import videos
 from tests.fixtures.tables import write_csv, write_xlsx
-from training import import_videos
+from training import datasetlock, import_videos
 from training.importing import store
 
 HEADER = ["video", "behavior", "start", "end", "by"]
@@ -145,6 +145,19 @@ def test_writing_makes_a_data_set_that_all_stages_can_read(films: Path, here: Pa
     first = next(entry for entry in dataset.videos if entry.path.endswith("m1_pre.mp4"))
     assert (here / "dataset" / first.path).read_bytes() == (films / "day 1" / "m1_pre.mp4").read_bytes()
     assert (first.num_frames, first.width, first.height) == (60, 96, 80)
+
+
+def test_a_data_set_that_another_program_changes_is_left_alone(
+    films: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert import_rows(films, ROWS, "--write") == 1
+    before = datasets.read(here / "dataset")
+    with datasetlock.hold(here / "dataset"):
+        assert import_rows(films, ROWS[:2], "--write") == 1
+        assert "is in use by another program of training (process " in capsys.readouterr().err
+        assert import_rows(films, ROWS) == 1  # a dry run is no trouble
+        assert "Nothing was written." in capsys.readouterr().out
+    assert datasets.read(here / "dataset") == before
 
 
 def bytes_below(folder: Path) -> dict[str, bytes]:

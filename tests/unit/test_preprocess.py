@@ -452,7 +452,8 @@ def test_a_second_run_at_once_is_refused_and_a_killed_one_blocks_nobody(
         assert first.stdout.readline() == "held\n"
         assert preprocess.main(["--dataset", str(dataset.root), "--clips", str(clips)]) == 1
         said = capsys.readouterr().err
-        assert f"is in use by another training.preprocess (process {first.pid} on " in said
+        user = "another training.preprocess" if which == "clips" else "another program of training"
+        assert f"is in use by {user} (process {first.pid} on " in said
         assert len(said.strip().splitlines()) == 1
         first.kill()
     assert len(run(dataset, folder).reused) == 2
