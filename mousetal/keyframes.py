@@ -27,6 +27,7 @@ from mousetal.geometry import interpolate
 from mousetal.types import Detections, Float64Array, Int64Array
 
 MAX_ERROR = 0.04  # of the longer side of the box, on each edge
+UNDECIDED_FRAMES = 24  # that may be under way; two stretches where these are longer
 
 
 @dataclass
@@ -66,12 +67,15 @@ class KeyFrames:
         self._stretches = deque([_Stretch(None if last_known is None else last_known.frame_index)])
         self._stretch_of: dict[int, _Stretch] = {}  # frames asked for and not answered
         self._wanted: deque[int] = deque()
+        self._most_undecided = max(UNDECIDED_FRAMES, 2 * spacing)
+        self._undecided = 0
 
     def add(self, frame: int) -> bool:
         """Take the next frame in; whether it is a key, to be looked at in any case."""
         with self._news:
             stretch = self._stretches[-1]
             stretch.frames.append(frame)
+            self._undecided += 1
             is_key = stretch.start is None or self._block(frame) != self._block(stretch.start)
             if is_key:
                 self._complete(stretch)
@@ -91,11 +95,15 @@ class KeyFrames:
         with self._news:
             return [self._wanted.popleft() for _ in range(min(most, len(self._wanted)))]
 
+    def wait_for_room(self) -> None:
+        """Before another frame: wait until one is wanted that is there, or few enough are undecided."""
+        with self._news:
+            self._news.wait_for(lambda: bool(self._wanted) or self._is_closed or self._undecided < self._most_undecided)
+
     def wait(self) -> bool:
         """After the last frame: wait until more are wanted; False when nothing is under way that could want more."""
         with self._news:
-            while not self._wanted and not self._is_closed and self._stretch_of:
-                self._news.wait()
+            self._news.wait_for(lambda: bool(self._wanted) or self._is_closed or not self._stretch_of)
             return bool(self._wanted) and not self._is_closed
 
     def close(self) -> None:
@@ -132,6 +140,8 @@ class KeyFrames:
             self._stretches.popleft()
             if stretch.start is not None:
                 del self._answers[stretch.start]
+            self._undecided -= len(stretch.frames)
+            self._news.notify_all()
             last = stretch.frames.pop()
             between = [
                 self._answers.pop(frame) if frame in self._answers else Detections.skipped(frame)

@@ -15,8 +15,9 @@ Where ``plan.key_spacing`` is above 1 the detector is asked about some frames on
 Memory: sampled frames are held from when they are decoded until no window to come needs them. That is at most
 ``prefetch_frames`` + the batches under way in ``detect`` + the frames of ``max_gap_s`` + one window's frames + one
 detector batch + three between threads, however long the video is; and as many clips as are under way in ``classify``,
-plus one batch. Where the detector looks at some frames only a batch of its is one frame with those before it, up to
-``key_spacing``. Results without a score (nothing to classify) wait for the classifier's next answer and hold no pixels.
+plus one batch. Where the detector looks at some frames only, those under way are instead at most `UNDECIDED_FRAMES`, or
+two stretches of ``key_spacing`` if that is more. Results without a score (nothing to classify) wait for the
+classifier's next answer and hold no pixels.
 """
 
 from __future__ import annotations
@@ -161,6 +162,8 @@ class _Analysis:
         """Frames to look at, one at a time: what lies between keys and must be seen first, else the next key."""
         is_over = False
         while True:
+            if not is_over:
+                keys.wait_for_room()
             wanted = keys.wanted(1)
             if not wanted and is_over:
                 if not keys.wait():

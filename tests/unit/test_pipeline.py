@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mousetal.closing import close
 from mousetal.errors import ServiceUnavailable, VideoError
 from mousetal.geometry import reference_crop, square
+from mousetal.keyframes import UNDECIDED_FRAMES
 from mousetal.pipeline import Plan, StageMeter, WindowResult, analyse, resume_frame
 from mousetal.types import ClipBatch, DetectorBatch, Frame, FrameRange, VideoInfo
 from tests.fixtures.scenes import MOUSE, Finder, Judge, ScoredBox, ahead, frames_of, probabilities_of
@@ -425,6 +426,18 @@ def test_memory_is_bounded_by_the_formula_of_the_docstring(depth: int | None, se
         bound = plan.prefetch_frames + in_flight + gap_frames + 4 + plan.detector_batch + in_the_making
         assert reel.peak <= bound
     assert peaks[1] <= peaks[0] + 2
+
+
+@pytest.mark.parametrize("every", [3, 8])
+def test_memory_is_bounded_where_the_detector_looks_at_some_frames_only(every: int) -> None:
+    """However far ahead the detector's caller would read."""
+    plan = plan_for(800, max_gap_s=2.0, detect_every=every)
+    reel = Reel(plan.info)
+    list(analyse(reel, ahead(Finder(), 50), ahead(Judge(), 3), plan))
+    under_way = max(UNDECIDED_FRAMES, 2 * plan.key_spacing)
+    gap_frames = 20 // 2 + 1
+    assert reel.peak <= plan.prefetch_frames + under_way + gap_frames + 4 + plan.detector_batch + 3
+    assert plan.key_spacing == every
 
 
 def test_the_meter_counts_what_each_stage_did() -> None:
