@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from mousetal.errors import ServiceUnavailable, VideoError
 from mousetal.geometry import reference_crop, square
 from mousetal.keyframes import UNDECIDED_FRAMES
 from mousetal.pipeline import Plan, StageMeter, WindowResult, analyse, resume_frame
-from mousetal.types import ClipBatch, DetectorBatch, Frame, FrameRange, VideoInfo
+from mousetal.types import ClipBatch, Detections, DetectorBatch, Frame, FrameRange, VideoInfo
 from tests.fixtures.scenes import MOUSE, Finder, Judge, ScoredBox, ahead, frames_of, probabilities_of
 from tests.fixtures.specs import classifier_spec, detector_spec, video_info
 from tests.fixtures.stored import assert_same_windows
@@ -430,10 +431,16 @@ def test_memory_is_bounded_by_the_formula_of_the_docstring(depth: int | None, se
 
 @pytest.mark.parametrize("every", [3, 8])
 def test_memory_is_bounded_where_the_detector_looks_at_some_frames_only(every: int) -> None:
-    """However far ahead the detector's caller would read."""
-    plan = plan_for(800, max_gap_s=2.0, detect_every=every)
+    """However far ahead of a slow detector its caller would read."""
+
+    def slow(batches: Iterable[DetectorBatch]) -> Iterator[list[Detections]]:
+        for answer in Finder()(batches):
+            time.sleep(0.005)
+            yield answer
+
+    plan = plan_for(400, max_gap_s=2.0, detect_every=every)
     reel = Reel(plan.info)
-    list(analyse(reel, ahead(Finder(), 50), ahead(Judge(), 3), plan))
+    list(analyse(reel, ahead(slow, 50), ahead(Judge(), 3), plan))
     under_way = max(UNDECIDED_FRAMES, 2 * plan.key_spacing)
     gap_frames = 20 // 2 + 1
     assert reel.peak <= plan.prefetch_frames + under_way + gap_frames + 4 + plan.detector_batch + 3
