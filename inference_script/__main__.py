@@ -21,7 +21,7 @@ from types import FrameType
 from inference_script import batch, inputs, models, outputs, table
 from inference_script.fingerprint import ContentHashes
 from inference_script.report import write_report
-from mousetal import __version__, atomic, lock, settings
+from mousetal import __version__, atomic, heap, lock, settings
 from mousetal.errors import MousetalError, OutputError, SettingsError
 from mousetal.settings import DriverSettings
 
@@ -136,5 +136,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
+    heap.return_large_blocks()
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(main())
