@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from mousetal import lock
 
 
-def hold(root: Path) -> AbstractContextManager[None]:
-    """Hold the data set in ``root`` for as long as the block runs; raises OutputError if another process has it."""
-    return lock.hold(root, "another program of training", "give this one a copy of the data set")
+@contextlib.contextmanager
+def hold(root: Path) -> Iterator[None]:
+    """Hold the data set in ``root`` for as long as the block runs; raises OutputError if another process has it.
+
+    A folder that was made for that and in which nothing was put is taken away again.
+    """
+    is_new = not root.exists()
+    with lock.hold(root, "another program of training", "give this one a copy of the data set"):
+        try:
+            yield
+        finally:
+            if is_new and [path.name for path in root.iterdir()] == [lock.LOCK_FILE]:
+                with contextlib.suppress(OSError):
+                    (root / lock.LOCK_FILE).unlink()
+                    root.rmdir()
