@@ -20,14 +20,14 @@ from inference_script.fingerprint import ContentHashes, fingerprint
 from inference_script.inputs import Inputs, InputVideo
 from inference_script.models import Models
 from inference_script.progress import Progress, stage_rates
-from inference_script.sidebyside import Company, finished
-from inference_script.video_job import GaveUpError, analyse_video, plan_of
+from inference_script.video_job import Company, GaveUpError, analyse_video, plan_of
 from mousetal import atomic, records
 from mousetal.errors import MousetalError, OutputError, RecordError, ServiceUnavailable, VideoError
 from mousetal.formats.csv import VideoRow, interval_rows
 from mousetal.meter import StageMeter
 from mousetal.parts import PartFolder
 from mousetal.settings import DriverSettings
+from mousetal.sidebyside import finished
 from mousetal.types import VideoResult
 from mousetal.video import probe
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable
 
 from inference_script.models import Models
-from inference_script.sidebyside import Company
 from mousetal.closing import close
 from mousetal.errors import OutputError, ServiceError, ServiceUnavailable, VideoError
 from mousetal.meter import StageMeter
@@ -26,6 +26,18 @@ PART_EVERY_S = 20.0  # what a crash may cost
 MOST_RETRIES = 3  # in a row, without a single window in between
 
 Reach = Callable[[int], None]
+
+
+class Company:
+    """What videos that are worked on side by side must know of each other.
+
+    ``is_over`` is set when the run ends early. ``trouble`` is held by a video at which a service went away, until it is
+    through: such videos go on one at a time, so that one that kills the service every time is not taken for another.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = threading.Event()
+        self.trouble = threading.Lock()
 
 
 class GaveUpError(ServiceError):

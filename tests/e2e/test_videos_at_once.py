@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from inference_script import video_job
-from inference_script.sidebyside import finished
 from mousetal import records
+from mousetal.sidebyside import finished
 from mousetal.types import ClipBatch, Detections, DetectorBatch, Float32Array
 from tests.fixtures.driver import Drive, FakeModels, failing, gone
 from tests.fixtures.stored import assert_same_result

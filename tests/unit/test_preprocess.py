@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -241,6 +242,31 @@ def test_only_boxes_of_another_detector_are_found_anew(
     assert len(report.boxes_found) == found
     expected = "watcher@" + "ab" * 6 if found else boxes_by
     assert {entry.boxes_by for entry in after.videos} == {expected}
+
+
+def test_an_interrupt_while_boxes_are_found_keeps_those_that_are_there(
+    copied: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, _ = copied
+    dataset = replace(dataset, videos=tuple(replace(entry, boxes_by="another") for entry in dataset.videos))
+    stored = []
+    whole = datasets.write
+
+    def write_twice(changed: Dataset) -> None:
+        whole(changed)
+        stored.append(changed)
+        if len(stored) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(material, "_load", lambda _: Watcher(Film(50_000, 4.0, size=(160, 120), fps=25)))
+    monkeypatch.setattr(datasets, "write", write_twice)
+    with pytest.raises(KeyboardInterrupt):
+        material.gather(dataset, Path("detector"), preprocessreport.Report())
+    assert sorted(entry.boxes_by for entry in datasets.read(dataset.root).videos) == [
+        "another",
+        *["watcher@" + "ab" * 6] * 2,
+    ]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("video")]
 
 
 # Doing again only what changed

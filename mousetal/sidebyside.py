@@ -16,18 +16,6 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-class Company:
-    """What videos that are worked on side by side must know of each other.
-
-    ``is_over`` is set when the run ends early. ``trouble`` is held by a video at which a service went away, until it is
-    through: such videos go on one at a time, so that one that kills the service every time is not taken for another.
-    """
-
-    def __init__(self) -> None:
-        self.is_over = threading.Event()
-        self.trouble = threading.Lock()
-
-
 def finished(
     work: Callable[[Item], Made], items: Sequence[Item], at_once: int, stop: Callable[[], None]
 ) -> Generator[tuple[Item, Made], None, None]:
