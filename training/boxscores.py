@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from mousetal.geometry import iou
-from training.samples import Images
+from training.pictures import Images
 
 
 @dataclass(frozen=True, slots=True, eq=False)

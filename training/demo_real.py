@@ -21,9 +21,9 @@ import mousetal.detector
 from mousetal.errors import MousetalError
 from training.boxscores import average_precision
 from training.evaluation.tally import TOLERANCE_S, table, tally_results
+from training.pictures import Images
 from training.real_boxes import load_real
 from training.real_videos import gather
-from training.samples import Images
 
 BOXED = ("rat_action_clips", "openfield_m3v1")
 

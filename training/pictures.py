@@ -1,7 +1,7 @@
 """What a detector learns from: pictures with boxes, and where they come from.
 
 A source is anything with a length and numbered pictures: COCO data on disk (`training.coco`), rendered films in memory
-(`training.samples.Images`), or several of those in a row (`Joined`).
+(`Images`), or several of those in a row (`Joined`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
+import numpy as np
+
 from mousetal.types import Float32Array, Int64Array, UInt8Array
 
 
@@ -24,6 +26,29 @@ class Picture:
     rgb: UInt8Array
     boxes_xyxy: Float32Array
     labels: Int64Array
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Pictures in memory with one animal each: ``images`` uint8 (n, S, S, 3); ``boxes`` float32 (n, 4): centre x,
+    centre y, width, height in 0..1."""
+
+    images: UInt8Array
+    boxes: Float32Array
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def picture(self, number: int) -> Picture:
+        """The picture as the detector's training takes it: its one box, of the only class, in pixels."""
+        height, width = self.images.shape[1:3]
+        cx, cy, w, h = self.boxes[number] * np.array([width, height, width, height], np.float32)
+        box = np.array([[cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]], np.float32)
+        return Picture(self.images[number], box, np.zeros(1, np.int64))
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.images.tobytes() + self.boxes.tobytes()).hexdigest()[:16]
 
 
 class Source(Protocol):

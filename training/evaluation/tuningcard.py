@@ -50,6 +50,13 @@ def with_section(card: str, text: str) -> str:
     return f"{card.rstrip()}\n\n{text}" if card.strip() else text
 
 
+def of(card: str) -> str:
+    """The section that a card has, "" for none."""
+    _, begin, rest = card.partition(BEGIN)
+    text, end, _ = rest.partition(END)
+    return f"{begin}{text}{end}\n" if begin and end else ""
+
+
 def update(folder: Path, text: str) -> None:
     """Put the section into a model folder's card. Raises OutputError."""
     path = folder / CARD_NAME

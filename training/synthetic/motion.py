@@ -62,12 +62,6 @@ class Performance:
         i = min(max(round(seconds * RATE), 0), last)
         return {name: float(values[i]) for name, values in self.channels.items()}
 
-    def turning(self, seconds: float, around: float = 0.15) -> float:
-        """How fast body and head turn around a time, radians per second; never quite 0."""
-        begin, end = (max(0, round((seconds + shift) * RATE)) for shift in (-around, around))
-        turned = sum(np.abs(np.diff(self.channels[name][begin:end])).sum() for name in ("heading", "neck"))
-        return float(turned) / (2 * around) + 0.01
-
 
 class Stage:
     """The performance so far. ``width`` and ``height``, cm: the floor open to the body's centre, around 0, 0."""
