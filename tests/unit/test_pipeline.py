@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-import weakref
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,11 +15,10 @@ from hypothesis import strategies as st
 from mousetal.closing import close
 from mousetal.errors import ServiceUnavailable, VideoError
 from mousetal.geometry import reference_crop, square
-from mousetal.keyframes import UNDECIDED_FRAMES
 from mousetal.pipeline import Plan, StageMeter, WindowResult, analyse, resume_frame
-from mousetal.types import ClipBatch, Detections, DetectorBatch, Frame, FrameRange, VideoInfo
+from mousetal.types import ClipBatch, DetectorBatch, Frame, FrameRange, VideoInfo
 from tests.fixtures.scenes import MOUSE, Finder, Judge, ScoredBox, ahead, frames_of, probabilities_of
-from tests.fixtures.specs import classifier_spec, detector_spec, video_info
+from tests.fixtures.specs import classifier_spec, detector_spec, plan_for
 from tests.fixtures.stored import assert_same_windows
 
 # With the toy classifier a window is 4 frames, every 2nd, and the next one starts 4 frames later.
@@ -32,11 +29,6 @@ WRAPPERS: list[Callable[[Any], Any]] = [pytest.param(lambda call: call, id="dire
 def wrap(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
     """Callables as they are, or with their input pulled on another thread and ahead, as the gRPC clients do."""
     return request.param
-
-
-def plan_for(num_frames: int, **changes: Any) -> Plan:
-    plan = Plan(video_info(num_frames), detector_spec(), classifier_spec(), detector_batch=2, classifier_batch=2)
-    return replace(plan, **{"prefetch_frames": 2, **changes})
 
 
 def run(
@@ -372,7 +364,7 @@ def test_a_classifier_of_other_classes_is_a_defect() -> None:
         list(analyse(frames_of(plan.info), Finder(), other, plan))
 
 
-# Time and memory
+# Time
 
 
 def test_results_come_while_the_video_is_still_being_decoded() -> None:
@@ -388,64 +380,6 @@ def test_results_come_while_the_video_is_still_being_decoded() -> None:
     next(results)
     assert len(decoded) < 60
     close(results)
-
-
-class Reel:
-    """Frames that count how many of them are alive."""
-
-    def __init__(self, info: VideoInfo) -> None:
-        self._info = info
-        self._alive: dict[int, weakref.ref[Any]] = {}
-        self.peak = 0
-
-    def __iter__(self) -> Iterator[Frame]:
-        for frame in frames_of(self._info):
-            self._alive = {number: ref for number, ref in self._alive.items() if ref() is not None}
-            self._alive[frame.index] = weakref.ref(frame.rgb)
-            self.peak = max(self.peak, len(self._alive))
-            yield frame
-
-
-@pytest.mark.parametrize("seconds_without_a_box", [0, 20])
-@pytest.mark.parametrize("depth", [None, 3])
-def test_memory_is_bounded_by_the_formula_of_the_docstring(depth: int | None, seconds_without_a_box: int) -> None:
-    def see(index: int) -> list[ScoredBox]:
-        return [] if 100 <= index < 100 + 10 * seconds_without_a_box else [MOUSE]
-
-    peaks = []
-    for total in (400, 1600):
-        plan = plan_for(total, max_gap_s=0.8)
-        reel = Reel(plan.info)
-        calls: tuple[Any, Any] = (Finder(see), Judge())
-        if depth:
-            calls = ahead(calls[0], depth), ahead(calls[1], depth)
-        list(analyse(reel, *calls, plan))
-        peaks.append(reel.peak)
-        gap_frames = 8 // 2 + 1
-        in_flight = ((depth or 0) + 2) * plan.detector_batch
-        in_the_making = 3  # on the decoding thread, and one on each side of its queue
-        bound = plan.prefetch_frames + in_flight + gap_frames + 4 + plan.detector_batch + in_the_making
-        assert reel.peak <= bound
-    if depth is None:  # on one thread it is the same every time; how full queues get is a matter of timing
-        assert peaks[1] <= peaks[0] + 2
-
-
-@pytest.mark.parametrize("every", [3, 8])
-def test_memory_is_bounded_where_the_detector_looks_at_some_frames_only(every: int) -> None:
-    """However far ahead of a slow detector its caller would read."""
-
-    def slow(batches: Iterable[DetectorBatch]) -> Iterator[list[Detections]]:
-        for answer in Finder()(batches):
-            time.sleep(0.005)
-            yield answer
-
-    plan = plan_for(400, max_gap_s=2.0, detect_every=every)
-    reel = Reel(plan.info)
-    list(analyse(reel, ahead(slow, 50), ahead(Judge(), 3), plan))
-    under_way = max(UNDECIDED_FRAMES, 2 * plan.key_spacing)
-    gap_frames = 20 // 2 + 1
-    assert reel.peak <= plan.prefetch_frames + under_way + gap_frames + 4 + plan.detector_batch + 3
-    assert plan.key_spacing == every
 
 
 def test_the_meter_counts_what_each_stage_did() -> None:

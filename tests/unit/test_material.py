@@ -1,0 +1,109 @@
+"""Boxes of a data set's videos: found by looking at some frames, stored once, found anew only for another detector."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mousetal import dataset as datasets
+from mousetal import video
+from mousetal.dataset import Dataset
+from mousetal.types import Detections, DetectorBatch, DetectorSpec, FrameBox
+from tests.fixtures.datasets import small_dataset, true_box
+from training import boxes as boxing
+from training import material, preprocessreport
+from training.synthetic import Film
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A data set of three films; tests that change it copy it first."""
+    root = tmp_path_factory.mktemp("material") / "dataset"
+    small_dataset(root)
+    return datasets.read(root)
+
+
+@pytest.fixture
+def copied(made: Dataset, tmp_path: Path) -> Dataset:
+    shutil.copytree(made.root, tmp_path / "dataset")
+    return datasets.read(tmp_path / "dataset")
+
+
+class Watcher:
+    """A detector that knows the truth and counts how often it is asked."""
+
+    spec = DetectorSpec("watcher", "ab" * 32, ("mouse",), 64, 0.4)
+
+    def __init__(self, film: Film) -> None:
+        self.film, self.asked = film, 0
+
+    def predict(self, batch: DetectorBatch) -> list[Detections]:
+        self.asked += 1
+        box = np.array([true_box(self.film, batch.frame_indices[0]).box_xyxy], np.float32)
+        return [Detections(batch.frame_indices[0], box, np.array([0.9], np.float32), np.zeros(1, np.int64))]
+
+
+def test_boxes_are_found_for_every_frame_by_looking_at_some(made: Dataset) -> None:
+    dataset = made
+    watcher = Watcher(Film(50_000, 4.0, size=(160, 120), fps=25))
+    info = video.probe(dataset.video_path(dataset.videos[0]))
+    found = boxing.find_boxes(info, watcher)
+    assert [box.frame_index for box in found] == list(range(info.num_frames))
+    assert watcher.asked < 0.8 * info.num_frames
+    errors = [
+        np.abs(np.subtract(box.box_xyxy, true_box(watcher.film, box.frame_index).box_xyxy)).max() for box in found
+    ]
+    assert np.mean(errors) < 1.5
+
+
+def test_boxes_of_every_nth_frame_become_boxes_of_all_and_gaps_stay() -> None:
+    known = tuple(FrameBox(n, (n, 0.0, n + 10.0, 10.0), 1.0, "detected") for n in (0, 5, 10, 60, 65))
+    table = boxing.per_frame(known, 80)
+    assert table[7].tolist() == [7, 0, 17, 10]
+    assert np.isnan(table[30]).all()
+    assert np.isnan(table[70]).all()
+
+
+@pytest.mark.parametrize(
+    ("boxes_by", "found"),
+    [("", 0), ("training.autolabel: movement", 0), ("watcher@" + "ab" * 6, 0), ("another@0123456789ab", 3)],
+)
+def test_only_boxes_of_another_detector_are_found_anew(
+    boxes_by: str, found: int, copied: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = replace(copied, videos=tuple(replace(entry, boxes_by=boxes_by) for entry in copied.videos))
+    monkeypatch.setattr(material, "_load", lambda _: Watcher(Film(50_000, 4.0, size=(160, 120), fps=25)))
+    report = preprocessreport.Report()
+    after, _ = material.gather(dataset, Path("detector"), report)
+    assert len(report.boxes_found) == found
+    expected = "watcher@" + "ab" * 6 if found else boxes_by
+    assert {entry.boxes_by for entry in after.videos} == {expected}
+
+
+def test_an_interrupt_while_boxes_are_found_keeps_those_that_are_there(
+    copied: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = replace(copied, videos=tuple(replace(entry, boxes_by="another") for entry in copied.videos))
+    stored = []
+    whole = datasets.write
+
+    def write_twice(changed: Dataset) -> None:
+        whole(changed)
+        stored.append(changed)
+        if len(stored) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(material, "_load", lambda _: Watcher(Film(50_000, 4.0, size=(160, 120), fps=25)))
+    monkeypatch.setattr(datasets, "write", write_twice)
+    with pytest.raises(KeyboardInterrupt):
+        material.gather(dataset, Path("detector"), preprocessreport.Report())
+    assert sorted(entry.boxes_by for entry in datasets.read(dataset.root).videos) == [
+        "another",
+        *["watcher@" + "ab" * 6] * 2,
+    ]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("video")]
