@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from inference_script import outputs, thumbnails
@@ -133,10 +134,7 @@ def _analyse_all(batch: Batch, left: dict[InputVideo, None], outcome: Outcome) -
     given_up = 0  # videos in a row at which a service gave out
     at_once = min(batch.settings.videos_at_once, max(1, len(left)))
     with Progress(len(left), sum(video.size for video in left), at_once) as progress:
-
-        def work(video: InputVideo) -> _Made:
-            return _tried(batch, video, progress)
-
+        work = partial(_tried, batch, progress)
         with closing(finished(work, list(left), at_once, batch.stop)) as through:
             for video, made in through:
                 _add(outcome, made.row, made.intervals, made.error)
@@ -147,7 +145,7 @@ def _analyse_all(batch: Batch, left: dict[InputVideo, None], outcome: Outcome) -
                     raise ServiceUnavailable(f"a service gave out on {given_up} videos in a row; see its log")
 
 
-def _tried(batch: Batch, video: InputVideo, progress: Progress) -> _Made:
+def _tried(batch: Batch, progress: Progress, video: InputVideo) -> _Made:
     """One video's analysis. Raises only what must end the batch."""
     started = time.monotonic()
     try:

@@ -139,7 +139,6 @@ class _Requests(Generic[Batch, Message, Reply, Answer]):
         self._batches = iter(batches)
         self._how = how
         self._asked: deque[_Asked] = deque()
-        self._under_way = 0  # items
         self._changed = threading.Condition()
         self._pulling = threading.Lock()
         self._is_closed = False
@@ -150,7 +149,7 @@ class _Requests(Generic[Batch, Message, Reply, Answer]):
 
     def __next__(self) -> Message:
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or self._under_way < self._how.in_flight)
+            self._changed.wait_for(lambda: self._is_closed or self._under_way() < self._how.in_flight)
         with self._pulling:
             message = None if self._is_closed else self._next_message()
             if self._is_closed:  # perhaps while the batch was in the making
@@ -169,9 +168,9 @@ class _Requests(Generic[Batch, Message, Reply, Answer]):
         """What the oldest unanswered request asked for; makes room for another."""
         if not self._asked:
             raise ServiceError(f"{self._how.service} gave more answers than it was asked for.")
-        identity = self._asked.popleft().identity
-        self._count(-len(identity))
-        return identity
+        with self._changed:
+            self._changed.notify()
+            return self._asked.popleft().identity
 
     def check_complete(self, error: BaseException | None) -> None:
         """After the last answer: raise the input's error, else the call's as ours, else that answers lack."""
@@ -186,8 +185,9 @@ class _Requests(Generic[Batch, Message, Reply, Answer]):
 
     def close(self) -> None:
         """Give up: wake gRPC's thread and close the input, on that thread if it is at work there."""
-        self._is_closed = True
-        self._count(0)
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
         if self._pulling.acquire(timeout=CLOSE_WAIT_S):
             try:
                 self._close_batches()
@@ -203,15 +203,13 @@ class _Requests(Generic[Batch, Message, Reply, Answer]):
         except BaseException as error:  # noqa: BLE001  gRPC would lose it; it belongs to the consumer
             self._error = error
             return None
-        identity = self._how.identity(batch)
-        self._count(len(identity))
-        self._asked.append(_Asked(identity, time.monotonic()))
+        with self._changed:
+            self._asked.append(_Asked(self._how.identity(batch), time.monotonic()))
         return message
 
-    def _count(self, more: int) -> None:
-        with self._changed:
-            self._under_way += more
-            self._changed.notify_all()
+    def _under_way(self) -> int:
+        """How many items are asked for and not answered; hold the condition."""
+        return sum(len(asked.identity) for asked in self._asked)
 
     def _close_batches(self) -> None:
         if isinstance(self._batches, Generator):

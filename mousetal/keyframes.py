@@ -67,15 +67,12 @@ class KeyFrames:
         self._stretches = deque([_Stretch(None if last_known is None else last_known.frame_index)])
         self._stretch_of: dict[int, _Stretch] = {}  # frames asked for and not answered
         self._wanted: deque[int] = deque()
-        self._most_undecided = max(UNDECIDED_FRAMES, 2 * spacing)
-        self._undecided = 0
 
     def add(self, frame: int) -> bool:
         """Take the next frame in; whether it is a key, to be looked at in any case."""
         with self._news:
             stretch = self._stretches[-1]
             stretch.frames.append(frame)
-            self._undecided += 1
             is_key = stretch.start is None or self._block(frame) != self._block(stretch.start)
             if is_key:
                 self._complete(stretch)
@@ -98,7 +95,7 @@ class KeyFrames:
     def wait_for_room(self) -> None:
         """Before another frame: wait until one is wanted that is there, or few enough are undecided."""
         with self._news:
-            self._news.wait_for(lambda: bool(self._wanted) or self._is_closed or self._undecided < self._most_undecided)
+            self._news.wait_for(lambda: bool(self._wanted) or self._is_closed or self._has_room())
 
     def wait(self) -> bool:
         """After the last frame: wait until more are wanted; False when nothing is under way that could want more."""
@@ -140,7 +137,6 @@ class KeyFrames:
             self._stretches.popleft()
             if stretch.start is not None:
                 del self._answers[stretch.start]
-            self._undecided -= len(stretch.frames)
             self._news.notify_all()
             last = stretch.frames.pop()
             between = [
@@ -148,6 +144,10 @@ class KeyFrames:
                 for frame in stretch.frames
             ]
             return [*between, self._answers[last]]  # which stays: the next stretch begins there
+
+    def _has_room(self) -> bool:
+        undecided = sum(len(stretch.frames) for stretch in self._stretches)
+        return undecided < max(UNDECIDED_FRAMES, 2 * self._spacing)
 
     def _block(self, frame: int) -> int:
         return int(np.searchsorted(self._sampled, frame)) // self._spacing

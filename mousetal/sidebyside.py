@@ -1,4 +1,4 @@
-"""Several videos at a time, so that the models have work while one video begins and another ends.
+"""Several videos at a time, so that cores and models have work while one video begins and another ends.
 
 with closing(finished(work, videos, at_once=2, stop=stop)) as done:
     for video, made in done:

@@ -15,8 +15,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-
 import mousetal.detector
 from mousetal.errors import MousetalError
 from training.boxscores import average_precision
@@ -33,13 +31,11 @@ def print_average_precision(real: Path, models: Path) -> None:
     detector = mousetal.detector.load(models / "demo-detector")
     for name in BOXED:
         split = [
-            load_real(real / "permissive" / name, detector.spec.input_size, held_out, variants=1)
-            for held_out in (True, False)
+            load_real(real / "permissive" / name, detector.spec.input_size, held_out) for held_out in (True, False)
         ]
-        every = Images(np.concatenate([s.images for s in split]), np.concatenate([s.boxes for s in split]))
         scores = [
             f"{which} {average_precision(detector.network, images):.3f} ({len(images.images)} frames)"
-            for which, images in (("held out", split[0]), ("all", every))
+            for which, images in (("held out", split[0]), ("all", Images.together(split)))
         ]
         print(f"AP50 {name:18}{'  '.join(scores)}")
 

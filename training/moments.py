@@ -64,10 +64,6 @@ class Moments(nn.Module):
     def _keep(self, _block: nn.Module, _inputs: object, tokens: Tensor) -> None:
         self.tokens = tokens
 
-    def loss(self, frame_labels: Tensor) -> Tensor:
-        """Cross entropy for the clips that last went through the network; ``frame_labels`` is int64 (B, T)."""
-        return moment_loss(self.logits(), frame_labels)
-
     def logits(self) -> Tensor:
         """Class scores of every moment of the clips that last went through the network, (B, T / tubelet, classes)."""
         patches = self.tokens[:, -self.num_patches :]  # without a class token

@@ -36,6 +36,11 @@ class Images:
     images: UInt8Array
     boxes: Float32Array
 
+    @classmethod
+    def together(cls, parts: Sequence[Images]) -> Images:
+        """The pictures of all parts, one part after the other."""
+        return cls(np.concatenate([part.images for part in parts]), np.concatenate([part.boxes for part in parts]))
+
     def __len__(self) -> int:
         return len(self.images)
 

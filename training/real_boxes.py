@@ -106,30 +106,14 @@ def _held_out_sessions(folder: Path) -> set[str]:
     return {clip["file"] for clip in clips if clip["session"] in held_out}
 
 
-def load_real(folder: Path, input_size: int, is_held_out: bool, variants: int = 4, seed: int = 0) -> Images:
-    """Frames of one side of the split at the detector's input size.
-
-    For training each comes ``variants`` times: whole, and as random parts that hold the animal. Held out: whole, once.
-    """
-    rng = np.random.default_rng(seed)
+def load_real(folder: Path, input_size: int, is_held_out: bool) -> Images:
+    """Frames of one side of the split at the detector's input size."""
     images, boxes = [], []
     for frame in read_folder(folder):
-        if frame.is_held_out != is_held_out:
-            continue
-        for variant in range(1 if is_held_out else variants):
-            rgb, box = (frame.rgb, frame.box_xyxy) if variant == 0 else _random_part(frame, rng)
-            images.append(resize_for_detector(np.ascontiguousarray(rgb), input_size))
-            boxes.append(to_shares(box, rgb.shape[1], rgb.shape[0]))
+        if frame.is_held_out == is_held_out:
+            images.append(resize_for_detector(frame.rgb, input_size))
+            boxes.append(to_shares(frame.box_xyxy, frame.rgb.shape[1], frame.rgb.shape[0]))
     return Images(np.stack(images), np.stack(boxes))
-
-
-def _random_part(frame: BoxedFrame, rng: np.random.Generator) -> tuple[UInt8Array, np.ndarray]:
-    height, width = frame.rgb.shape[:2]
-    box = np.clip(frame.box_xyxy, 0, [width, height, width, height])
-    keep = rng.uniform(0, 1, 4)
-    x1, y1 = (keep[:2] * box[:2]).astype(int)
-    x2, y2 = np.ceil(box[2:] + keep[2:] * (np.array([width, height]) - box[2:])).astype(int)
-    return frame.rgb[y1:y2, x1:x2], box - [x1, y1, x1, y1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
