@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mousetal.modelconfig import MvdConfig, RtdetrConfig
+from training.detectorcard import shown
 from training.evaluation import tuningcard
+from training.evaluation.share import Number
 from training.train_demo import Size
 
 MADE_BY = "python -m training.demo_models"
@@ -17,7 +19,7 @@ it may find anything or nothing. Train on your own labelled video before you bel
 """
 
 
-def detector_card(config: RtdetrConfig, size: Size, metrics: Mapping[str, float]) -> str:
+def detector_card(config: RtdetrConfig, size: Size, metrics: Mapping[str, Number]) -> str:
     """README.md of demo-detector."""
     knobs: Any = config.provenance["knobs"]
     return f"""\
@@ -44,7 +46,7 @@ The drawn films hold one mouse, always in view; several animals, reflections and
 """
 
 
-def classifier_card(config: MvdConfig, size: Size, clips: int, metrics: Mapping[str, float], test: str,
+def classifier_card(config: MvdConfig, size: Size, clips: int, metrics: Mapping[str, Number], test: str,
                     trained: str) -> str:  # fmt: skip
     """README.md of demo-mvd, from the card ``trained`` that training left, with what ``test`` films said."""
     knobs: Any = config.provenance["knobs"]
@@ -60,7 +62,7 @@ from above. Classes, in order: {", ".join(config.classes)}.
   {clip.input_size} x {clip.input_size} pixels.
 - Trained from random weights, without the masked pre-training that gives the method its name, on {clips} clips of
   {_films(size)}, imported from a workbook of bouts and cut around the boxes of
-  demo-detector; a tenth of the animals is for validation, a tenth for tests. No real video was used.
+  demo-detector. Animals for validation and tests gave none of them. No real video was used.
 - {knobs["steps"]} steps of {knobs["batch"]} clips, seed {knobs["seed"]}, on CPU.
 - Made by `{MADE_BY}` (configuration: `training/configs/train-demo/full-mvd.toml`).
 - Licence: {LICENCE}.
@@ -83,6 +85,6 @@ def _films(size: Size) -> str:
     return f"{size.animals * size.films} drawn films of {size.seconds:g} s of {size.animals} animals"
 
 
-def _table(metrics: Mapping[str, float]) -> str:
-    rows = "".join(f"| {name} | {value:.3f} |\n" for name, value in metrics.items())
+def _table(metrics: Mapping[str, Number]) -> str:
+    rows = "".join(f"| {name} | {shown(value)} |\n" for name, value in metrics.items())
     return f"| measured | value |\n| --- | --- |\n{rows}"

@@ -18,8 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import mousetal.detector
 from mousetal import modelfolder
 from mousetal.modelconfig import MvdConfig, RtdetrConfig
@@ -27,6 +25,7 @@ from training import demo_cards, exitcodes, train_demo
 from training.boxscores import average_precision
 from training.clips import read_table
 from training.demo_eval import FILM_SECONDS, FILMS, SEED, are_targets_met, render, tally_films
+from training.evaluation.share import Number, ratio
 from training.evaluation.tally import TOLERANCE_S, Tally, table
 from training.filmpictures import film_images
 from training.pictures import Images
@@ -51,11 +50,11 @@ def ship(work: Path, models: Path) -> bool:
     films = tally_films(render(range(SEED, SEED + FILMS), work / "films"), measured, TOLERANCE_S)
     test = table(films, TOLERANCE_S)
     print(test)
-    precision, bouts = detector_metrics(measured / DETECTOR), bout_metrics(films)
+    boxes, bouts = detector_metrics(measured / DETECTOR), bout_metrics(films)
 
-    detector = replace(detector, provenance=provenance(detector.provenance, precision))
-    modelfolder.write(models / DETECTOR, detector, weights, demo_cards.detector_card(detector, SIZE, precision))
-    clips = len(read_table(work / "clips").clips)
+    detector = replace(detector, provenance=provenance(detector.provenance, boxes))
+    modelfolder.write(models / DETECTOR, detector, weights, demo_cards.detector_card(detector, SIZE, boxes))
+    clips = len(read_table(work / "clips").in_split("train"))
     card = (trained / modelfolder.CARD_NAME).read_text("utf-8")
     classifier = replace(classifier, provenance=provenance(classifier.provenance, bouts))
     card = demo_cards.classifier_card(classifier, SIZE, clips, bouts, test, card)
@@ -63,29 +62,32 @@ def ship(work: Path, models: Path) -> bool:
     return are_targets_met(films)
 
 
-def detector_metrics(folder: Path) -> dict[str, float]:
+def detector_metrics(folder: Path) -> dict[str, Number]:
     """AP50 on the test films and, where they are, on held-out frames of real animals."""
     found = mousetal.detector.load(folder)
     size = found.spec.input_size
-    parts = [film_images(Film(seed, FILM_SECONDS), size) for seed in range(SEED, SEED + FILMS)]
-    drawn = Images(np.concatenate([part.images for part in parts]), np.concatenate([part.boxes for part in parts]))
-    metrics = {"AP50 drawn films": average_precision(found.network, drawn)}
+    drawn = Images.together([film_images(Film(seed, FILM_SECONDS), size) for seed in range(SEED, SEED + FILMS)])
+    metrics: dict[str, Number] = {"AP50 drawn films": average_precision(found.network, drawn)}
     for real in SIZE.real:
         if real.exists():
             held_out = load_real(real, size, is_held_out=True)
             metrics[f"AP50 {real.name}"] = average_precision(found.network, held_out)
-    return {name: round(value, 3) for name, value in metrics.items()}
+    return _rounded(metrics)
 
 
-def bout_metrics(tallies: Mapping[str, Tally]) -> dict[str, float]:
-    """The numbers of the table that the demo's targets are about."""
-    metrics = {f"frame F1, {behavior}": tally.f1 or 0.0 for behavior, tally in tallies.items()}
-    metrics |= {f"bouts found, {b}": t.matched / max(1, t.true_bouts) for b, t in tallies.items()}
-    metrics |= {f"bouts false, {b}": t.false_bouts / max(1, t.found_bouts) for b, t in tallies.items()}
-    return {name: round(value, 3) for name, value in metrics.items()}
+def bout_metrics(tallies: Mapping[str, Tally]) -> dict[str, Number]:
+    """The numbers of the table that the demo's targets are about; None for what is undefined."""
+    metrics: dict[str, Number] = {f"frame F1, {behavior}": tally.f1 for behavior, tally in tallies.items()}
+    metrics |= {f"bouts found, {b}": ratio(t.matched, t.true_bouts) for b, t in tallies.items()}
+    metrics |= {f"bouts false, {b}": ratio(t.false_bouts, t.found_bouts) for b, t in tallies.items()}
+    return _rounded(metrics)
 
 
-def provenance(trained: Mapping[str, Any], metrics: Mapping[str, float]) -> dict[str, Any]:
+def _rounded(metrics: Mapping[str, Number]) -> dict[str, Number]:
+    return {name: None if value is None else round(value, 3) for name, value in metrics.items()}
+
+
+def provenance(trained: Mapping[str, Any], metrics: Mapping[str, Number]) -> dict[str, Any]:
     """What training wrote, without the places on this machine, and what was measured."""
     knobs = {name: value for name, value in trained["knobs"].items() if not _is_place(value)}
     shipped = {"made_by": demo_cards.MADE_BY, "licence": demo_cards.LICENCE, "metrics": dict(metrics)}

@@ -1,7 +1,7 @@
 """The whole way from a lab's videos and spreadsheet to models in use, on drawn films: ``make train-demo``.
 
     python -m training.train_demo --size toy --work work/train-demo        # minutes; shows the way, not good models
-    python -m training.train_demo --size full --work work/train-full       # a night on a CPU; what models/ ships
+    python -m training.train_demo --size full --work work/train-full       # hours on a CPU; what models/ ships
 
 Every stage is the command that a lab would type; it is printed before it runs. Stopped at any moment, the same command
 goes on. At the end the new models analyse films that none of the stages has seen.
