@@ -8,12 +8,40 @@ with closing(finished(work, videos, at_once=2, stop=stop)) as done:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
 from typing import TypeVar
+
+from mousetal.errors import MousetalError
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+NAP_S = 1.0  # a wait without an end can be begun at the moment that a signal comes, and then sleeps through it
+
+
+class StoppedError(MousetalError):
+    """The work was not wanted any more before it was done."""
+
+
+class Over:
+    """What tells work under way on other threads that it is not wanted any more; ``set`` may be `finished`'s stop."""
+
+    def __init__(self) -> None:
+        self._is_over = threading.Event()
+
+    def set(self) -> None:
+        self._is_over.set()
+
+    def check(self) -> None:
+        """Raises StoppedError once it is over."""
+        if self._is_over.is_set():
+            raise StoppedError("the run was stopped")
+
+    def until(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The same items; the next one after it is over raises StoppedError instead."""
+        for item in items:
+            self.check()
+            yield item
 
 
 def finished(
@@ -42,10 +70,11 @@ def finished(
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="video")
     try:
         begun = {pool.submit(guarded, item): item for item in items}
-        for future in as_completed(begun):
-            item = begun.pop(future)
-            if not isinstance(future.exception(), CancelledError):  # the error that it follows may come after it
-                yield item, future.result()
+        while begun:
+            for future in wait(begun, NAP_S, FIRST_COMPLETED).done:
+                item = begun.pop(future)
+                if not isinstance(future.exception(), CancelledError):  # the error that it follows may come after it
+                    yield item, future.result()
     except BaseException:
         is_over.set()
         pool.shutdown(wait=False, cancel_futures=True)

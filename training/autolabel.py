@@ -17,6 +17,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,9 +27,11 @@ import torch
 import mousetal.detector
 from mousetal import dataset as datasets
 from mousetal import track, video
+from mousetal.cores import usable_cores
 from mousetal.dataset import Dataset, VideoEntry
-from mousetal.errors import RecordError, SettingsError, VideoError
+from mousetal.errors import MousetalError, RecordError, SettingsError, VideoError
 from mousetal.geometry import resize_for_detector
+from mousetal.sidebyside import Over, finished
 from mousetal.streams import batched
 from mousetal.types import Detections, DetectorBatch, Frame, FrameBox, UInt8Array, VideoInfo
 from training import boxes as boxing
@@ -40,6 +43,7 @@ LOOKS_PER_SECOND = 5.0  # frames on which the animal is looked for
 ARENA_FRAMES = 60  # of all parts of the video, from which the empty arena is made
 FOLLOW_GAP_S = 0.5  # seconds over which a track is carried on without a box
 LEAST_FIT = 0.3  # of a blob's area with the animal's
+HELD_LOOKS = 300  # frames of which small grey pictures are kept, at most 70 MB
 SEEK_ABOVE = 1000  # frames between two that are wanted, above which seeking is quicker than reading on
 TILES = 12  # of a video on the contact sheet
 
@@ -72,13 +76,16 @@ class Boxed:
     tiles: tuple[UInt8Array, ...] = field(default=(), repr=False)
 
 
-def by_silhouette(info: VideoInfo, numbers: Sequence[int]) -> Iterator[Detections]:
+def by_silhouette(info: VideoInfo, numbers: Sequence[int], over: Over) -> Iterator[Detections]:
     """The animal on the frames ``numbers`` as the blob that differs from the empty arena.
 
-    Raises VideoError when there is none, as where it hardly moves or several things do.
+    A short video is decoded once for this, a long one twice. Raises VideoError when there is no animal to be told from
+    the arena, as where it hardly moves or several things do, and StoppedError once ``over``.
     """
     spread = [numbers[i] for i in np.linspace(0, len(numbers) - 1, min(ARENA_FRAMES, len(numbers))).astype(int)]
-    arena = Arena.of([small_grey(frame.rgb) for frame in frames_at(info, spread)])
+    is_short = len(numbers) <= HELD_LOOKS
+    greys = {frame.index: small_grey(frame.rgb) for frame in frames_at(info, numbers if is_short else spread, over)}
+    arena = Arena.of([greys[number] for number in spread if number in greys])
     if not arena.has_animal:
         raise VideoError(
             f"{info.path}: no single moving animal can be told from the arena (contrast {arena.contrast:.0f} of 255, "
@@ -87,46 +94,54 @@ def by_silhouette(info: VideoInfo, numbers: Sequence[int]) -> Iterator[Detection
     log.info("arena video=%s animal=%s contrast=%.0f", info.path.name, "darker" if arena.sign < 0 else "lighter",
              arena.contrast)  # fmt: skip
     scale = max(info.width, info.height) / max(arena.background.shape)
-    for frame in frames_at(info, numbers):
-        blobs = arena.blobs(small_grey(frame.rgb))
+    looks = greys.items() if is_short else ((one.index, small_grey(one.rgb)) for one in frames_at(info, numbers, over))
+    for index, grey in looks:
+        blobs = arena.blobs(grey)
         boxes = np.array([blob.box_xyxy for blob in blobs], np.float32).reshape(-1, 4) * scale
         fits = np.array([blob.fit for blob in blobs], np.float32)
-        yield Detections(frame.index, boxes, fits, np.zeros(len(blobs), np.int64))
+        yield Detections(index, boxes, fits, np.zeros(len(blobs), np.int64))
 
 
-def by_detector(info: VideoInfo, numbers: Sequence[int], detector: mousetal.detector.Detector) -> Iterator[Detections]:
-    """What the detector finds on the frames ``numbers``."""
-    for some in batched(frames_at(info, numbers), 8):
+def by_detector(info: VideoInfo, numbers: Sequence[int], detector: boxing.Finder, over: Over) -> Iterator[Detections]:
+    """What the detector finds on the frames ``numbers``. Raises StoppedError once ``over``."""
+    for some in batched(frames_at(info, numbers, over), 8):
         images = np.stack([resize_for_detector(frame.rgb, detector.spec.input_size) for frame in some])
         sizes = tuple((frame.width, frame.height) for frame in some)
         yield from detector.predict(DetectorBatch(tuple(frame.index for frame in some), sizes, images))
 
 
-def frames_at(info: VideoInfo, numbers: Sequence[int]) -> Iterator[Frame]:
-    """The frames ``numbers`` (increasing), less those that cannot be decoded; far apart ones are sought."""
+def frames_at(info: VideoInfo, numbers: Sequence[int], over: Over) -> Iterator[Frame]:
+    """The frames ``numbers`` (increasing), less those that cannot be decoded; far apart ones are sought.
+
+    Raises StoppedError once ``over``.
+    """
     if not numbers:
         return
     if len(numbers) < 2 or (numbers[-1] - numbers[0]) / (len(numbers) - 1) <= SEEK_ABOVE:
         wanted = set(numbers)
-        for frame in video.decode(info, numbers[0]):
+        for frame in over.until(video.decode(info, numbers[0])):
             if frame.index in wanted:
                 yield frame
             if frame.index >= numbers[-1]:
                 break
         return
-    for number in numbers:
+    for number in over.until(numbers):
         for frame in video.decode(info, number):
             if frame.index == number:
                 yield frame
             break
 
 
-def label(path: Path, detector: mousetal.detector.Detector | None, every_s: float, most: int) -> Boxed:
-    """The animal's track through a video, its doubtful places, and at most ``most`` good frames ``every_s`` apart."""
+def label(path: Path, detector: boxing.Finder | None, every_s: float, most: int, over: Over | None = None) -> Boxed:
+    """The animal's track through a video, its doubtful places, and at most ``most`` good frames ``every_s`` apart.
+
+    Raises VideoError, and StoppedError once ``over``.
+    """
+    over = over or Over()
     info = video.probe(path)
     step = max(1, round(float(info.fps) / LOOKS_PER_SECOND))
     numbers = list(range(0, info.num_frames, step))
-    found = by_detector(info, numbers, detector) if detector else by_silhouette(info, numbers)
+    found = by_detector(info, numbers, detector, over) if detector else by_silhouette(info, numbers, over)
     threshold = detector.spec.score_threshold if detector else LEAST_FIT
     followed = track.follow(found, info.pts_seconds, FOLLOW_GAP_S, threshold)
     boxes = tuple(_inside(sighting.box, info) for sighting in followed if sighting.box is not None)
@@ -134,7 +149,7 @@ def label(path: Path, detector: mousetal.detector.Detector | None, every_s: floa
     kept = _spread(boxes, odd, info, every_s, most)
     if not kept:
         raise VideoError(f"{path}: of {len(numbers)} frames looked at none has a box beyond doubt.")
-    return Boxed(info, boxes, odd, len(numbers), kept, tuple(_tiles(info, boxes, odd, kept)))
+    return Boxed(info, boxes, odd, len(numbers), kept, tuple(_tiles(info, boxes, odd, kept, over)))
 
 
 def _inside(box: FrameBox, info: VideoInfo) -> FrameBox:
@@ -156,12 +171,13 @@ def _spread(boxes: Sequence[FrameBox], odd: Sequence[str], info: VideoInfo, ever
     return tuple(kept)
 
 
-def _tiles(info: VideoInfo, boxes: Sequence[FrameBox], odd: Sequence[str], kept: Sequence[int]) -> Iterator[UInt8Array]:
+def _tiles(info: VideoInfo, boxes: Sequence[FrameBox], odd: Sequence[str], kept: Sequence[int], over: Over,
+           ) -> Iterator[UInt8Array]:  # fmt: skip
     """Kept frames and doubtful ones, three to one where there are enough, in order."""
     doubtful = [place for place, doubt in enumerate(odd) if doubt and doubt != "not seen"]
     shown = sorted({*_some(kept, TILES - min(TILES // 4, len(doubtful))), *_some(doubtful, TILES // 4)})
     by_frame = {boxes[place].frame_index: place for place in shown}
-    for frame in frames_at(info, sorted(by_frame)):
+    for frame in frames_at(info, sorted(by_frame), over):
         place = by_frame[frame.index]
         yield contactsheet.tile(frame.rgb, boxes[place].box_xyxy, odd[place], f"{info.path.stem[:20]} {frame.index}")
 
@@ -279,19 +295,32 @@ def _label_all(arguments: argparse.Namespace, detector: mousetal.detector.Detect
     recordings = recordings_of(dataset) if dataset else recordings_in(arguments.videos)
     recordings = with_splits(recordings, arguments.validation_share, arguments.seed)
     made_by = f"the detector {detector.spec.name}" if detector else "movement against the empty arena"
-    found: list[tuple[Recording, Boxed]] = []
-    failed: list[str] = []
-    for one in recordings:
+    over = Over()
+    shared = boxing.Shared(detector, over) if detector else None
+
+    def attempt(place: int) -> Boxed | MousetalError:
         try:
-            boxed = label(one.path, detector, arguments.every, arguments.most)
-            if arguments.store and dataset and one.entry:
-                dataset = store(dataset, one.entry, boxed, made_by)
+            return label(recordings[place].path, shared, arguments.every, arguments.most, over)
         except (VideoError, RecordError) as error:
-            failed.append(str(error))
-            print(f"skipped: {error}")
-            continue
-        found.append((one, boxed))
-        print(told_of(one, boxed))
+            return error
+
+    labelled: dict[int, Boxed] = {}
+    failed: list[str] = []
+    with closing(finished(attempt, range(len(recordings)), usable_cores(), over.set)) as through:
+        for place, boxed in through:
+            one = recordings[place]
+            try:
+                if isinstance(boxed, MousetalError):
+                    raise boxed
+                if arguments.store and dataset and one.entry:
+                    dataset = store(dataset, one.entry, boxed, made_by)
+            except (VideoError, RecordError) as error:
+                failed.append(str(error))
+                print(f"skipped: {error}")
+                continue
+            labelled[place] = boxed
+            print(told_of(one, boxed))
+    found = [(recordings[place], labelled[place]) for place in sorted(labelled)]  # whichever was through first
     if not found:
         raise RecordError(f"none of {len(recordings)} videos could be labelled; nothing is written.")
     write_coco(arguments.out, found, made_by)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 from mousetal import video
 from mousetal.geometry import resize_for_detector
 from mousetal.keyframes import KeyFrames
+from mousetal.sidebyside import Over
 from mousetal.track import follow
 from mousetal.types import Detections, DetectorBatch, DetectorSpec, Float64Array, FrameBox, UInt8Array, VideoInfo
 
@@ -24,6 +26,22 @@ class Finder(Protocol):
     def spec(self) -> DetectorSpec: ...
 
     def predict(self, batch: DetectorBatch) -> list[Detections]: ...
+
+
+class Shared:
+    """One detector for several videos at a time: it is asked by one of them at once, while the others decode.
+
+    Once ``over``, the next look of each fails.
+    """
+
+    def __init__(self, detector: Finder, over: Over) -> None:
+        self.spec: DetectorSpec = detector.spec
+        self._detector, self._turn, self._over = detector, threading.Lock(), over
+
+    def predict(self, batch: DetectorBatch) -> list[Detections]:
+        self._over.check()
+        with self._turn:
+            return self._detector.predict(batch)
 
 
 def find_boxes(info: VideoInfo, detector: Finder, max_gap_s: float = 0.5) -> tuple[FrameBox, ...]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from mousetal import video
 from mousetal.dataset import VideoEntry
 from mousetal.geometry import crop_clip, square, union
+from mousetal.sidebyside import Over
 from mousetal.types import BoxInt, Float64Array, FrameRange, VideoInfo
 from training.clips import UNSCORED, Clip, decode, encode, folder_name, write_pictures
 from training.cutting import Cut
@@ -75,18 +76,20 @@ def cut_video(
     folder: Path,
     shape: Shape,
     loss: Loss,
+    over: Over | None = None,
 ) -> tuple[list[Clip], int]:
     """Write all clips of one video; gives them, and how many were left out because the animal was nowhere in them.
 
     ``labels`` (num_frames,) and ``boxes`` (num_frames, 4) speak of the source's frames. Frames that can't be decoded
-    repeat the one before and are not scored.
+    repeat the one before and are not scored. Raises VideoError, and StoppedError once ``over``.
     """
+    over = over or Over()
     planned = [made for cut in cuts if (made := _opened(cut, boxes, shape)) is not None]
     waiting = sorted(planned, key=lambda one: one.cut.frames.start_frame)
     clips: list[Clip] = []
     running: list[_Open] = []
     if waiting:
-        for frame in video.decode(info, waiting[0].cut.frames.start_frame):
+        for frame in over.until(video.decode(info, waiting[0].cut.frames.start_frame)):
             while waiting and waiting[0].cut.frames.start_frame <= frame.index:
                 running.append(waiting.pop(0))
             done = [one for one in running if one.cut.frames.end_frame <= frame.index]

@@ -37,6 +37,7 @@ class BoxedImage:
 
     ``boxes_xyxy`` are in pixels of the picture as stored, ``labels`` index the class list. ``group`` names the animal,
     session or video; pictures of a group never part in a split. ``split`` is empty where the file tells none.
+    ``folder`` counts the folders that were read, from 0.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class BoxedImage:
     labels: tuple[int, ...]
     group: str
     split: str = ""
+    folder: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,9 @@ def read(paths: Sequence[Path], classes: Sequence[str] = ()) -> CocoData:
     problems: dict[str, list[str]] = defaultdict(list)
     names = list(classes)
     images: list[BoxedImage] = []
-    for path in paths:
-        images += _read_file(_annotation_file(path), names, bool(classes), problems)
+    for folder, path in enumerate(paths):
+        found = _read_file(_annotation_file(path), names, bool(classes), problems)
+        images += [replace(image, folder=folder) for image in found]
     data = CocoData(tuple(names), tuple(images), {kind: tuple(found) for kind, found in problems.items()})
     if not data.images or not data.classes:
         where = ", ".join(map(str, paths))

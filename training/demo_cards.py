@@ -31,7 +31,7 @@ A small RT-DETRv2 that finds one mouse (body and head, without the tail), seen f
 - Input: the whole frame at {config.input.input_size} x {config.input.input_size} pixels. One class: mouse.
   Boxes that score below {config.input.score_threshold} are dropped.
 - Trained on boxes that `training.autolabel` drew by itself, from movement, on
-  {_films(size)} (a fifth of the animals is for validation), and on two thirds of the
+  {_films(size)} (animals for validation and tests gave none), and on two thirds of the
   boxed frames of two public sets: yolo_behavior (a rat from the side, Apache-2.0) and DeepLabCut's open field video
   m3v1 (a black mouse from above, MIT). Their boxes were made by thresholding. The split is by recording session, and by
   time within the single video.

@@ -6,8 +6,10 @@ a checkpoint sees what it would have seen, and several processes share a batch w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mousetal.errors import SettingsError
 from training.boxaugment import Augmentation, augment, to_input
 from training.detectorknobs import Knobs
 from training.pictures import Source
@@ -24,15 +27,51 @@ Key = tuple[int, int, int]  # step, place in its batch, number of the picture
 Part = tuple[Tensor, list[dict[str, Tensor]]]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-def picture_numbers(knobs: Knobs, count: int, step: int) -> list[int]:
-    """The pictures of a step's whole batch: the data in a new random order for every pass over it."""
-    places = range(step * knobs.batch, (step + 1) * knobs.batch)
-    return [int(_order(count, knobs.seed, place // count)[place % count]) for place in places]
+@dataclass(frozen=True)
+class Deck:
+    """Which pictures come when: each group's in a new random order for every pass over it, groups by their shares.
+
+    ``groups`` are numbers of pictures. What comes at a place follows from the place alone.
+    """
+
+    groups: tuple[tuple[int, ...], ...]
+    shares: tuple[Fraction, ...]
+    seed: int
+    batch: int
+
+    @classmethod
+    def of(cls, knobs: Knobs, folders: Sequence[int]) -> Deck:
+        """Of pictures that come from these ``folders`` of the data, counted from 0.
+
+        Raises SettingsError where a folder is to have a share and has no picture.
+        """
+        if not knobs.shares:
+            return cls((tuple(range(len(folders))),), (Fraction(1),), knobs.seed, knobs.batch)
+        groups = [tuple(n for n, folder in enumerate(folders) if folder == place) for place in range(len(knobs.shares))]
+        for share, group, name in zip(knobs.shares, groups, knobs.data, strict=True):
+            if share and not group:
+                raise SettingsError(f"shares: {name} is to have a share of {share}, and has no picture to learn from.")
+        dealt = [(group, Fraction(share)) for share, group in zip(knobs.shares, groups, strict=True) if share]
+        return cls(tuple(group for group, _ in dealt), tuple(share for _, share in dealt), knobs.seed, knobs.batch)
+
+    def numbers(self, step: int) -> list[int]:
+        """The pictures of a step's whole batch."""
+        return [self._at(place) for place in range(step * self.batch, (step + 1) * self.batch)]
+
+    def _at(self, place: int) -> int:
+        left = sum(self.shares)
+        for group, share in reversed(list(zip(self.groups, self.shares, strict=True))):
+            # Of the places up to here this group has had its part, rounded down; the others share what is left.
+            had = math.floor(place * share / left)
+            if math.floor((place + 1) * share / left) > had:
+                return group[_order(len(group), self.seed, had // len(group))[had % len(group)]]
+            place, left = place - had, left - share
+        raise AssertionError("the first group takes all that is left")
 
 
 def is_plain(knobs: Knobs, step: int) -> bool:
@@ -62,10 +101,10 @@ class Prepared(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return to_input(picture, side(self.knobs, step))
 
 
-def parts(knobs: Knobs, source: Source, team: Team, first: int) -> Iterator[Part]:
+def parts(knobs: Knobs, source: Source, team: Team, first: int, deck: Deck) -> Iterator[Part]:
     """This process's share of the batches from step ``first`` on, ``knobs.accumulate`` parts a step."""
     loader = DataLoader(
-        Prepared(source, knobs), batch_sampler=_Shares(knobs, len(source), team, first), collate_fn=_stack,
+        Prepared(source, knobs), batch_sampler=_Shares(knobs, deck, team, first), collate_fn=_stack,
         num_workers=knobs.workers, pin_memory=team.device.type == "cuda", generator=torch.Generator(),
     )  # fmt: skip
     return iter(loader)
@@ -76,14 +115,14 @@ class _Shares:
     """The keys of this process's parts, step by step."""
 
     knobs: Knobs
-    count: int
+    deck: Deck
     team: Team
     first: int
 
     def __iter__(self) -> Iterator[list[Key]]:
         size = self.knobs.batch // (self.knobs.accumulate * self.team.size)
         for step in range(self.first, self.knobs.steps):
-            numbers = picture_numbers(self.knobs, self.count, step)
+            numbers = self.deck.numbers(step)
             batch = [(step, place, number) for place, number in enumerate(numbers)]
             for part in range(self.knobs.accumulate):
                 start = (part * self.team.size + self.team.rank) * size

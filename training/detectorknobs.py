@@ -16,6 +16,7 @@ class Knobs:
 
     # data
     data: tuple[str, ...] = knob((), "folders of boxes in COCO's format")
+    shares: tuple[float, ...] = knob((), "of each folder in what is learned from; empty: by their numbers of pictures")
     validation: tuple[str, ...] = knob((), "the same, for validation alone; without, a part of `data` is taken")
     validation_share: float = knob(0.2, "share of the groups (subject, else session, else video) that is validated on")
     classes: tuple[str, ...] = knob((), "names in order; without, all that the data has")
@@ -85,6 +86,11 @@ def check(knobs: Knobs, team: Team) -> None:
             raise SettingsError(
                 f"{name}: one of {', '.join(filter(None, known))} expected, got {getattr(knobs, name)!r}"
             )
+    if knobs.shares and (len(knobs.shares) != len(knobs.data) or min(knobs.shares) < 0 or max(knobs.shares) <= 0):
+        raise SettingsError(
+            f"shares: a number for each of the {len(knobs.data)} folders in data expected, none below 0 and one above, "
+            f"got {list(knobs.shares)}"
+        )
     if min(knobs.batch, knobs.accumulate, knobs.save_every, knobs.evaluate_every, knobs.print_every, knobs.steps) < 1:
         raise SettingsError("batch, accumulate, steps and the *_every knobs: at least 1 expected")
     if knobs.batch % (knobs.accumulate * team.size):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,10 +15,9 @@ from mousetal.cores import usable_cores
 from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import MousetalError, RecordError, VideoError
 from mousetal.packed import packed_boxes
-from mousetal.sidebyside import finished
-from mousetal.types import Detections, DetectorBatch, DetectorSpec, Float64Array, FrameBox, Label, VideoInfo
+from mousetal.sidebyside import Over, finished
+from mousetal.types import Float64Array, FrameBox, Label, VideoInfo
 from training import boxes as boxing
-from training.boxes import Finder
 from training.preprocessreport import Report
 
 if TYPE_CHECKING:
@@ -38,35 +36,16 @@ class Material:
         return boxing.per_frame(self.boxes, num_frames)
 
 
-class Shared:
-    """One detector for several videos at a time: it is asked by one of them at once, while the others decode."""
-
-    def __init__(self, detector: Finder) -> None:
-        self.spec: DetectorSpec = detector.spec
-        self._detector, self._turn, self._is_over = detector, threading.Lock(), False
-
-    def predict(self, batch: DetectorBatch) -> list[Detections]:
-        if self._is_over:
-            raise StoppedError("the run was stopped")
-        with self._turn:
-            return self._detector.predict(batch)
-
-    def stop(self) -> None:
-        """End what the videos under way are at: their next look fails."""
-        self._is_over = True
-
-
-class StoppedError(MousetalError):
-    """The run ends, whatever was under way."""
-
-
-def gather(dataset: Dataset, detector_dir: Path | None, report: Report) -> tuple[Dataset, dict[str, Material]]:
+def gather(
+    dataset: Dataset, detector_dir: Path | None, report: Report, needs_boxes: bool = True
+) -> tuple[Dataset, dict[str, Material]]:
     """Read all videos' material by path, first finding the boxes of those that have none, or another detector's.
 
     Boxes that were found are stored in the data set at once, its manifest too. A video whose material cannot be had is
     in the report, with as much material as there is.
     """
-    detector = Shared(_load(detector_dir)) if detector_dir else None
+    over = Over()
+    detector = boxing.Shared(_load(detector_dir), over) if detector_dir else None
     name = f"{detector.spec.name}@{detector.spec.sha256[:12]}" if detector else ""
     materials = {entry.path: Material() for entry in dataset.videos}
     wanting = []
@@ -79,20 +58,20 @@ def gather(dataset: Dataset, detector_dir: Path | None, report: Report) -> tuple
             if boxes and (is_kept or detector is None):
                 report.boxes_kept.append(entry.path)
                 materials[entry.path] = Material(labels, packed_boxes(boxes))
-            elif detector is None:
+            elif detector is None and needs_boxes:
                 raise RecordError(f"{entry.path}: no boxes are stored. Give --detector, or run training.autolabel.")
-            else:
+            elif detector is not None:
                 wanting.append(entry)
         except (VideoError, RecordError) as error:
             report.failed[entry.path] = str(error)
     if detector is not None:
-        dataset = _find_all(dataset, wanting, detector, name, materials, report)
+        dataset = _find_all(dataset, wanting, detector, over, name, materials, report)
     return dataset, materials
 
 
 def _find_all(
-    dataset: Dataset, wanting: Sequence[VideoEntry], detector: Shared, name: str, materials: dict[str, Material],
-    report: Report,
+    dataset: Dataset, wanting: Sequence[VideoEntry], detector: boxing.Shared, over: Over, name: str,
+    materials: dict[str, Material], report: Report,
 ) -> Dataset:  # fmt: skip
     """Find the boxes of the videos ``wanting`` them, one per core at a time, and store each as soon as it is there."""
 
@@ -103,7 +82,7 @@ def _find_all(
         except (VideoError, RecordError) as error:
             return error
 
-    with closing(finished(find, wanting, usable_cores(), detector.stop)) as through:
+    with closing(finished(find, wanting, usable_cores(), over.set)) as through:
         for entry, found in through:
             if isinstance(found, MousetalError):
                 report.failed[entry.path] = str(found)

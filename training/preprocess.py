@@ -5,6 +5,7 @@
 1. Boxes, once per video, stored in the data set: by the detector, unless there are some (from `training.autolabel`, a
    person, or an earlier run). A second pass over a video cuts its clips, because a clip's square needs all its boxes.
 2. The split into train, validation and test, by animal, written to the manifest; videos that have a side keep it.
+   With ``--split-only`` it is made first, so that a detector that is trained next does not see animals of the test.
    Videos that hold the same recording (`training.recordings`), though cut or encoded anew, come on one side together.
 3. Clips of train and validation videos: every bout, idle time, and hard idle (`--hard-negatives` takes the places where
    an earlier model was wrong, from the output of a driver's run over the same videos). Test videos stay whole.
@@ -21,6 +22,7 @@ import hashlib
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,11 +30,13 @@ import numpy as np
 
 from mousetal import atomic, lock, video
 from mousetal import dataset as datasets
+from mousetal.cores import usable_cores
 from mousetal.dataset import Dataset, VideoEntry
-from mousetal.errors import RecordError, VideoError
+from mousetal.errors import MousetalError, RecordError, VideoError
+from mousetal.sidebyside import Over, finished
 from training import boxes as boxing
 from training import datasetlock, preprocessreport, recordings
-from training.clipping import Shape, cut_video
+from training.clipping import Loss, Shape, cut_video
 from training.cliprecords import Record, key_of, records, slug
 from training.clips import TABLE_NAME, Clip, ClipTable, write_table
 from training.cutting import CutRules, frame_labels, plan_cuts
@@ -57,9 +61,18 @@ class Knobs:
 
 
 def split(
-    dataset: Dataset, materials: Mapping[str, Material], same: Sequence[Same], knobs: Knobs, report: Report
-) -> Dataset:
-    """Give every video its side and write the manifest."""
+    dataset: Dataset, materials: Mapping[str, Material], knobs: Knobs, report: Report, is_anew: bool
+) -> tuple[Dataset, list[Same]]:
+    """Give every video its side and write the manifest; also which videos hold the same recording.
+
+    A video that has a side keeps it, unless all sides are to be dealt out ``anew``.
+    """
+    if is_anew:
+        dataset = replace(dataset, videos=tuple(replace(entry, split="") for entry in dataset.videos))
+    same = recordings.find(
+        dataset.videos, lambda entry: materials[entry.path].table(entry.num_frames), dataset.video_path, matters
+    )
+    report.notes += [f"the same recording is in {one}" for one in same]
     seconds = {
         entry.path: [
             sum(len(label.frames) for label in materials[entry.path].labels if label.behavior == behavior)
@@ -79,20 +92,29 @@ def split(
             if mine and not sum(seconds[entry.path][place] for entry in mine):
                 report.notes.append(f"{behavior} never happens in {side}")
     datasets.write(dataset)
-    return dataset
+    return dataset, same
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """One video's clips, whether they were there already, how many had no animal, and what storing them cost."""
+
+    clips: list[Clip]
+    is_reused: bool = False
+    without_animal: int = 0
+    loss: Loss = field(default_factory=Loss)
 
 
 def clips_of(
     dataset: Dataset, entry: VideoEntry, material: Material, folder: Path, knobs: Knobs, hard: Earlier | None,
-    report: Report,
-) -> list[Clip]:  # fmt: skip
-    """One video's clips, as they are or made now."""
+    over: Over,
+) -> Cutting:  # fmt: skip
+    """One video's clips, as they are or made now. Raises VideoError, RecordError, and StoppedError once ``over``."""
     record = Record.of(folder, entry)
     doubt = hard.key(entry) if hard is not None else ""
     key = key_of(entry, material.labels, material.boxes, dataset.classes, knobs.seed, knobs.cut, knobs.shape, doubt)
     if (known := record.read(key)) is not None:
-        report.reused.append(entry.path)
-        return known
+        return Cutting(known, is_reused=True)
     (folder / TABLE_NAME).unlink(missing_ok=True)  # it must not list clips that are about to change
     record.forget()
     path = dataset.video_path(entry)
@@ -108,12 +130,39 @@ def clips_of(
     classes = frame_labels(dataset, entry, material.labels)
     cuts = plan_cuts(dataset, entry, material.labels, classes, interest, knobs.cut, rng)
     record.begin(entry, key)
-    clips, without = cut_video(info, entry, cuts, classes, boxes, folder, knobs.shape, report.loss)
-    report.without_animal += without
+    loss = Loss()
+    clips, without = cut_video(info, entry, cuts, classes, boxes, folder, knobs.shape, loss, over)
     record.finish(dataset.classes, clips)
-    report.done.append(entry.path)
-    print(f"clips {len(report.done)} {entry.path}: {len(clips)} clips", file=sys.stderr)
-    return clips
+    return Cutting(clips, False, without, loss)
+
+
+def cut_all(
+    dataset: Dataset, materials: Mapping[str, Material], folder: Path, knobs: Knobs, hard: Earlier | None,
+    report: Report,
+) -> list[Clip]:  # fmt: skip
+    """The clips of all videos to learn from, made in one video per core at a time, in the data set's order."""
+    over = Over()
+
+    def attempt(entry: VideoEntry) -> Cutting | MousetalError:
+        try:
+            return clips_of(dataset, entry, materials[entry.path], folder, knobs, hard, over)
+        except (VideoError, RecordError) as error:
+            return error
+
+    wanted = [entry for entry in dataset.videos if entry.split != TEST and entry.path not in report.failed]
+    made: dict[str, list[Clip]] = {}
+    with closing(finished(attempt, wanted, usable_cores(), over.set)) as through:
+        for entry, cutting in through:
+            if isinstance(cutting, MousetalError):
+                report.failed[entry.path] = str(cutting)
+                continue
+            made[entry.path] = cutting.clips
+            report.add_loss(cutting.loss)
+            report.without_animal += cutting.without_animal
+            (report.reused if cutting.is_reused else report.done).append(entry.path)
+            if not cutting.is_reused:
+                print(f"clips {len(report.done)} {entry.path}: {len(cutting.clips)} clips", file=sys.stderr)
+    return [clip for entry in wanted for clip in made.get(entry.path, ())]
 
 
 def weigh(clips: Sequence[Clip], classes: Sequence[str]) -> list[Clip]:
@@ -132,6 +181,20 @@ def weigh(clips: Sequence[Clip], classes: Sequence[str]) -> list[Clip]:
         replace(clip, weight=0.5 * count / frames[clip.behavior, clip.split] + 0.5 / mates[clip.behavior, clip.split])
         for clip, count in zip(clips, own, strict=True)
     ]
+
+
+def split_only(root: Path, knobs: Knobs, is_anew: bool = False) -> tuple[Dataset, Report]:
+    """The second step alone, before there are boxes: so that no detector learns from animals that are tested on.
+
+    Copies of a recording are found only among videos whose boxes are stored already.
+    """
+    datasets.read(root)
+    report = Report()
+    with datasetlock.hold(root):
+        dataset, materials = gather(datasets.read(root), None, report, needs_boxes=False)
+        dataset, same = split(dataset, materials, knobs, report, is_anew)
+    report.leaks = leaks(dataset.videos, same)
+    return dataset, report
 
 
 def preprocess(
@@ -159,21 +222,8 @@ def _preprocess(
         matched = sum(earlier.name_of(entry) is not None for entry in dataset.videos)
         report.notes.append(f"hard negatives: {hard} has results of {matched} of {len(dataset.videos)} videos")
     dataset, materials = gather(dataset, detector_dir, report)
-    if is_anew:
-        dataset = replace(dataset, videos=tuple(replace(entry, split="") for entry in dataset.videos))
-    same = recordings.find(
-        dataset.videos, lambda entry: materials[entry.path].table(entry.num_frames), dataset.video_path, matters
-    )
-    report.notes += [f"the same recording is in {one}" for one in same]
-    dataset = split(dataset, materials, same, knobs, report)
-    clips: list[Clip] = []
-    for entry in dataset.videos:
-        if entry.split == TEST or entry.path in report.failed:
-            continue
-        try:
-            clips += clips_of(dataset, entry, materials[entry.path], folder, knobs, earlier, report)
-        except (VideoError, RecordError) as error:
-            report.failed[entry.path] = str(error)
+    dataset, same = split(dataset, materials, knobs, report, is_anew)
+    clips = cut_all(dataset, materials, folder, knobs, earlier, report)
     report.removed += sweep(folder, dataset, {clip.video for clip in clips})
     table = ClipTable(folder, dataset.classes, tuple(weigh(clips, dataset.classes)))
     report.leaks = leaks(dataset.videos, same)
@@ -204,6 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--detector", type=Path, help="model folder of the detector, for videos without boxes")
     parser.add_argument("--config", type=Path, help="TOML file of settings")
     parser.add_argument("--hard-negatives", type=Path, help="OUTPUT of a driver's run over the same videos")
+    parser.add_argument("--split-only", action="store_true", help="write the split into the manifest, and stop")
     parser.add_argument("--resplit", action="store_true", help="deal the sides out anew")
     given = parser.parse_args(arguments)
     return guarded(lambda: run(given))
@@ -211,6 +262,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(given: argparse.Namespace) -> int:
     knobs = read(Knobs, given.config)
+    if given.split_only:
+        dataset, report = split_only(given.dataset, knobs, given.resplit)
+        print("\n".join(preprocessreport.said_of_split(report, dataset)))
+        return FAILED if report.failed else OK
     table, report = preprocess(given.dataset, given.clips, given.detector, knobs, given.hard_negatives, given.resplit)
     print(preprocessreport.said(report, table))
     if not table.clips:

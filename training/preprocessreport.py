@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from mousetal import dataset as datasets
+from mousetal.dataset import Dataset
 from training.clipping import Loss
 from training.clips import ClipTable
-from training.splits import TEST
+from training.splits import TEST, group_of
 
 NAME = "preprocess.json"
 
@@ -30,6 +31,12 @@ class Report:
     leaks: list[str] = field(default_factory=list)
     loss: Loss = field(default_factory=Loss)
 
+    def add_loss(self, loss: Loss) -> None:
+        """Add what storing one video's clips cost."""
+        self.loss.psnr += loss.psnr
+        self.loss.bytes += loss.bytes
+        self.loss.seconds += loss.seconds
+
 
 def document(report: Report, table: ClipTable) -> dict[str, Any]:
     """`preprocess.json`."""
@@ -45,12 +52,27 @@ def document(report: Report, table: ClipTable) -> dict[str, Any]:
     return {**{k: v for k, v in asdict(report).items() if k != "loss"}, "clips": counts, "stored": measured}
 
 
+def _troubles(report: Report) -> list[str]:
+    lines = [f"failed {path}: {reason}" for path, reason in report.failed.items()]
+    lines += [f"note: {note}" for note in report.notes]
+    return lines + (
+        [f"LEAK: {leak}" for leak in report.leaks] or ["no leak between train, validation and test was found"]
+    )
+
+
+def said_of_split(report: Report, dataset: Dataset) -> list[str]:
+    """What went wrong or is odd, and how many videos and animals are on each side, in lines for people."""
+    lines = _troubles(report)
+    for side in datasets.SPLITS:
+        mine = dataset.in_split(side)
+        lines.append(f"{side}: {len(mine)} videos of {len({group_of(entry) for entry in mine})} animals or sessions")
+    return lines
+
+
 def said(report: Report, table: ClipTable) -> str:
     """The report for people."""
     told = document(report, table)
-    lines = [f"failed {path}: {reason}" for path, reason in report.failed.items()]
-    lines += [f"note: {note}" for note in report.notes]
-    lines += [f"LEAK: {leak}" for leak in report.leaks] or ["no leak between train, validation and test was found"]
+    lines = _troubles(report)
     lines += [f"{side}: " + ", ".join(f"{name} {n}" for name, n in counts.items()) + " clips"
               for side, counts in told["clips"].items() if side != TEST]  # fmt: skip
     lines.append(

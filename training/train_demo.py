@@ -23,6 +23,7 @@ from training import exitcodes
 
 CONFIGS = Path(__file__).parent / "configs" / "train-demo"
 MAPPING = "mapping.toml"
+REAL_SHARES = (0.75, 0.25)  # of drawn and real frames in what the detector learns from; by number it were 16 to 1
 DEMO_SEED = 60_000  # films for the last stage
 
 
@@ -51,6 +52,7 @@ def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | P
     config = CONFIGS / size.name
     real = [folder for folder in size.real if folder.exists()]
     boxes = [work / "boxes", work / "real"] if real else [work / "boxes"]
+    shares = ["--shares", *map(str, REAL_SHARES)] if real else []
     drawn = ["--animals", str(size.animals), "--films", str(size.films), "--seconds", str(size.seconds)]
     return [
         ("What a lab brings: videos and a workbook", ["training.demo_data", "--out", lab, *drawn]),
@@ -65,13 +67,17 @@ def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | P
              work / MAPPING, "--dataset", dataset, "--name", "films", "--storage", "reference", "--write"],
         ),
         (
+            "Which animals are for training, validation and test",
+            ["training.preprocess", "--dataset", dataset, "--split-only", "--config", f"{config}-preprocess.toml"],
+        ),
+        (
             "Boxes without a labeller",
             ["training.autolabel", "--dataset", dataset, "--out", work / "boxes"],
         ),
         *([("Boxes that people have checked", ["training.real_boxes", *real, "--out", work / "real"])] if real else []),
         (
             "Train the detector",
-            ["training.train_detector", "--config", f"{config}-detector.toml", "--data", *boxes, "--out",
+            ["training.train_detector", "--config", f"{config}-detector.toml", "--data", *boxes, *shares, "--out",
              work / "detector", "--cache", work / "pictures", "--export", detector],
         ),
         (

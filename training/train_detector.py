@@ -33,7 +33,7 @@ from mousetal.errors import ModelError, SettingsError
 from mousetal.execution import Execution
 from training import coco, coco_pictures, detectorcard, exitcodes, runfolder
 from training.coco_scores import coco_scores, find_all
-from training.detectorfeed import parts
+from training.detectorfeed import Deck, parts
 from training.detectorknobs import HARMLESS, TOO_LARGE, Knobs, check
 from training.knobs import add_flags, as_json, read
 from training.pictures import Source
@@ -122,8 +122,10 @@ def learning_rate(step: int, knobs: Knobs) -> float:
 
 
 def train(knobs: Knobs, data: Source, out: Path, validation: Source | None = None, classes: Sequence[str] = ("mouse",),
-          team: Team | None = None) -> nn.Module:  # fmt: skip
+          team: Team | None = None, folders: Sequence[int] | None = None) -> nn.Module:  # fmt: skip
     """The network with averaged weights after the last step; what was best on ``validation`` is in ``out/best``.
+
+    ``folders`` tells of every picture which of ``knobs.data`` it comes from, for ``knobs.shares``.
 
     Raises SettingsError when ``out`` is a run with other knobs or data, ModelError when loss or gradients are no
     numbers any more (the last checkpoint is kept), OutputError on a full disk (the same).
@@ -132,6 +134,7 @@ def train(knobs: Knobs, data: Source, out: Path, validation: Source | None = Non
     if knobs.epochs:
         knobs = replace(knobs, steps=math.ceil(knobs.epochs * len(data) / knobs.batch))
     check(knobs, team)
+    deck = Deck.of(knobs, folders if folders is not None else [0] * len(data))
     execution = Execution.on(str(team.device), knobs.precision, compiled=False)
     network, sizes = make_network(knobs, classes)
     network.to(team.device).train()  # type: ignore[arg-type]
@@ -157,7 +160,7 @@ def train(knobs: Knobs, data: Source, out: Path, validation: Source | None = Non
 
     run = TrainLog(out, first, knobs.steps, knobs.print_every, is_silent=not team.is_first, curve="{name}")
     with contextlib.closing(run):
-        batches = parts(knobs, data, team, first) if first < knobs.steps else iter(())
+        batches = parts(knobs, data, team, first, deck) if first < knobs.steps else iter(())
         for step in range(first, knobs.steps):
             rate = learning_rate(step, knobs)
             for group in optimiser.param_groups:
@@ -259,7 +262,7 @@ def _main(arguments: argparse.Namespace) -> int:
     if team.is_first:
         team.wait()
         print(f"read: {learn.report}")
-    train(knobs, data, arguments.out, validation, told.classes, team)
+    train(knobs, data, arguments.out, validation, told.classes, team, [image.folder for image in learn.images])
     if arguments.export and team.is_first:
         detectorcard.copy(arguments.out / runfolder.BEST, arguments.export)
         print(f"{arguments.export}: the best weights as a model folder (DETECTOR_DIR)")

@@ -21,6 +21,7 @@ from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import VideoError
 from mousetal.formats import supervisely
 from mousetal.geometry import iou
+from mousetal.sidebyside import Over
 from mousetal.types import FrameBox
 from training import autolabel, coco, contactsheet, datasetlock
 from training.autolabel import Recording, frames_at, label, with_splits
@@ -141,7 +142,7 @@ def test_frames_far_apart_are_sought_and_near_ones_read(film: Path, monkeypatch:
     monkeypatch.setattr(autolabel, "SEEK_ABOVE", 50)
     info = video.probe(film)
     for numbers in ([0, 1, 5], [3, 80, 149], [7], []):
-        assert [frame.index for frame in frames_at(info, numbers)] == numbers
+        assert [frame.index for frame in frames_at(info, numbers, Over())] == numbers
 
 
 def write_still(path: Path) -> None:
@@ -261,7 +262,7 @@ def test_boxes_on_a_real_video_agree_with_those_that_were_looked_at(shared: Path
     numbers = sorted(number for number in truth if number is not None)[::2]
     overlaps = [
         iou(found.boxes_xyxy[0], truth[found.frame_index]) if len(found) else 0.0
-        for found in autolabel.by_silhouette(info, numbers)
+        for found in autolabel.by_silhouette(info, numbers, Over())
     ]
     assert np.mean(overlaps) > 0.7
     assert np.mean(np.array(overlaps) >= 0.5) > 0.95

@@ -28,7 +28,7 @@ from mousetal.errors import ModelError, OutputError, RecordError, SettingsError
 from mousetal.execution import Execution
 from mousetal.modelconfig import RtdetrConfig
 from training import coco, exitcodes, train_detector
-from training.detectorfeed import parts, picture_numbers, side
+from training.detectorfeed import Deck, parts
 from training.detectorknobs import Knobs
 from training.filmpictures import film_images
 from training.knobs import add_flags, read
@@ -123,7 +123,7 @@ def test_the_loss_falls(images: Images, tmp_path: Path) -> None:
 def test_the_loss_is_the_librarys(images: Images) -> None:
     network, _ = train_detector.make_network(KNOBS, ("mouse",))
     network.train()
-    pixels, labels = next(parts(KNOBS, images, Team(), 0))
+    pixels, labels = next(parts(KNOBS, images, Team(), 0, Deck.of(KNOBS, [0] * len(images))))
     torch.manual_seed(3)
     expected = network(pixel_values=pixels, labels=labels).loss
     torch.manual_seed(3)
@@ -287,38 +287,14 @@ def test_a_batch_in_parts_has_the_loss_and_the_gradient_of_a_whole_one(
     monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda _self, x: x)
     knobs = replace(TEAM_KNOBS, steps=1, iou_crop=0.0)
     source = Joined((images, Empty(images)))  # ten pictures, of which four are empty
-    seeds = (seed for seed in range(100) if (np.array(picture_numbers(replace(knobs, seed=seed), 10, 0)[:2]) > 5).all())
-    knobs = replace(knobs, seed=next(seeds))  # in the first part both are empty
+    firsts = ((seed, Deck.of(replace(knobs, seed=seed), [0] * 10).numbers(0)[:2]) for seed in range(100))
+    knobs = replace(knobs, seed=next(seed for seed, first in firsts if min(first) > 5))  # in the first part: both empty
     for name, accumulate in (("whole", 1), ("cut", 2)):
         train_detector.train(replace(knobs, accumulate=accumulate), source, tmp_path / name)
     for what in ("loss", "gradient"):
         assert logged(tmp_path / "cut", what) == pytest.approx(logged(tmp_path / "whole", what), rel=1e-4)
     with pytest.raises(SettingsError, match="batch 4 cannot be cut into 1 processes x 3 parts"):
         train_detector.train(replace(TEAM_KNOBS, accumulate=3), images, tmp_path / "thirds")
-
-
-def test_processes_that_prepare_pictures_change_nothing(images: Images) -> None:
-    alone = list(parts(KNOBS, images, Team(), 1))
-    helped = list(parts(replace(KNOBS, workers=1), images, Team(), 1))
-    assert len(alone) == len(helped) == 3
-    for (a, labels_a), (b, labels_b) in zip(alone, helped, strict=True):
-        assert torch.equal(a, b)
-        assert all(torch.equal(x["boxes"], y["boxes"]) for x, y in zip(labels_a, labels_b, strict=True))
-
-
-def test_every_pass_shows_each_picture_once_in_another_order() -> None:
-    knobs = replace(KNOBS, batch=4)
-    seen = [number for step in range(6) for number in picture_numbers(knobs, 8, step)]
-    passes = [seen[:8], seen[8:16], seen[16:]]
-    assert all(sorted(one) == list(range(8)) for one in passes)
-    assert passes[0] != passes[1] != passes[2]
-    assert sorted(picture_numbers(knobs, 3, 0))[:1] == [0]  # fewer pictures than a batch: some come twice
-
-
-def test_other_scales_and_strong_augmentation_stop_before_the_end() -> None:
-    knobs = replace(KNOBS, scales=(64, 96), steps=100, plain_share=0.1)
-    assert {side(knobs, step) for step in range(90)} == {64, 96}
-    assert {side(knobs, step) for step in range(90, 100)} == {64}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
