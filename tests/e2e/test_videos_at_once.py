@@ -11,7 +11,6 @@ import pytest
 
 from inference_script import video_job
 from mousetal import records
-from mousetal.sidebyside import finished
 from mousetal.types import ClipBatch, Detections, DetectorBatch, Float32Array
 from tests.fixtures.driver import Drive, FakeModels, failing, gone
 from tests.fixtures.stored import assert_same_result
@@ -147,39 +146,3 @@ def test_a_defect_on_one_video_does_not_cost_the_others(drive: Drive) -> None:
 
     assert drive(Broken(), "--videos-at-once", "2") == 3
     assert drive.statuses == {**dict.fromkeys(NAMES, "done"), "d.mp4": "failed"}
-
-
-def test_items_are_begun_in_order_and_come_as_they_are_finished() -> None:
-    second_is_through = threading.Event()
-    begun = []
-
-    def work(item: int) -> int:
-        begun.append(item)
-        if item == 1:
-            assert second_is_through.wait(WAIT_S)
-        return item * 10
-
-    came = []
-    for item, made in finished(work, [1, 2, 3], 2, lambda: None):
-        second_is_through.set()
-        came.append((item, made))
-    assert begun[:2] == [1, 2]
-    assert came[0] == (2, 20)
-    assert sorted(came) == [(1, 10), (2, 20), (3, 30)]
-
-
-def test_leaving_early_begins_nothing_more() -> None:
-    stopped = threading.Event()
-    begun = []
-
-    def work(item: int) -> int:
-        begun.append(item)
-        if item > 0:
-            assert stopped.wait(WAIT_S)
-        return item
-
-    through = finished(work, range(50), 2, stopped.set)
-    assert next(through) == (0, 0)
-    through.close()
-    assert stopped.is_set()
-    assert len(begun) <= 4

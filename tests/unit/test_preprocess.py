@@ -9,29 +9,27 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mousetal import atomic, records, video
 from mousetal import dataset as datasets
 from mousetal.dataset import Dataset
-from mousetal.errors import RecordError
+from mousetal.errors import OutputError, RecordError
 from mousetal.geometry import crop_clip, square, union
-from mousetal.types import FrameBox, FrameRange, Label
+from mousetal.types import Frame, FrameRange, Label, VideoInfo
 from tests.fixtures.datasets import add_film, psnr, small_dataset
 from tests.fixtures.results import video_result
 from training import preprocess, preprocessreport
+from training.autolabel import recordings_of, with_splits
 from training.clipping import Shape
-from training.cliprecords import key_of
-from training.clips import UNSCORED, Clip, read_frames, read_table
-from training.cutting import CutRules, frame_labels, plan_cuts
+from training.clips import Clip, read_frames, read_table
+from training.cutting import CutRules, frame_labels
 from training.hardnegatives import Earlier
 from training.preprocess import Knobs
 from training.recordings import Same
@@ -125,68 +123,6 @@ def test_the_loss_of_storing_is_measured(made: tuple[Dataset, Path]) -> None:
     assert report["stored"]["bytes_per_second"] > 0
 
 
-# Which clips
-
-ENTRY = datasets.VideoEntry("a/video/b.mp4", "0" * 64, 1000, Fraction(25), 64, 48, 40.0)
-
-
-def cuts_of(labels: list[Label], num_frames: int = 1000, **changes: object) -> list[tuple[str, int, int]]:
-    dataset = Dataset(Path(), BEHAVIORS)
-    entry = replace(ENTRY, num_frames=num_frames, **changes)
-    classes, rng = frame_labels(dataset, entry, labels), np.random.default_rng(0)
-    found = plan_cuts(dataset, entry, labels, classes, np.zeros(num_frames), CutRules(), rng)
-    return [(cut.behavior, cut.frames.start_frame, cut.frames.end_frame) for cut in found]
-
-
-@given(st.lists(st.tuples(st.integers(0, 990), st.integers(1, 400)), max_size=5), st.integers(20, 1000))
-def test_clips_stay_inside_the_video_and_hold_their_bouts(spans: list[tuple[int, int]], total: int) -> None:
-    labels = [Label(GROOM, FrameRange(start, min(total, start + length))) for start, length in spans if start < total]
-    cuts = cuts_of(labels, total)
-    assert all(0 <= start < end <= total for _, start, end in cuts)
-    busy = {frame for one in labels for frame in range(one.frames.start_frame, one.frames.end_frame)}
-    covered = {frame for behavior, start, end in cuts if behavior == GROOM for frame in range(start, end)}
-    assert busy <= covered
-    for behavior, start, end in cuts:
-        if behavior == "idle":
-            assert not busy & set(range(start, end))
-
-
-def test_a_twitch_lies_in_the_middle_of_its_clip() -> None:
-    (clip,) = [cut for cut in cuts_of([Label(TWITCH, FrameRange(500, 505))]) if cut[0] == TWITCH]
-    assert clip == (TWITCH, 471, 534)
-
-
-def test_a_long_bout_is_cut_into_pieces_of_at_most_five_seconds() -> None:
-    pieces = [cut for cut in cuts_of([Label(GROOM, FrameRange(100, 500))]) if cut[0] == GROOM]
-    assert len(pieces) == 4
-
-
-def test_idle_comes_from_all_over_the_video() -> None:
-    idle = [start for behavior, start, _ in cuts_of([Label(GROOM, FrameRange(480, 520))]) if behavior == "idle"]
-    assert min(idle) < 250 < 750 < max(idle)
-    assert len(cuts_of([])) >= 4, "a video without any bout gives idle clips, too"
-
-
-def test_hard_idle_is_where_the_animal_moves() -> None:
-    interest = np.zeros(1000)
-    interest[700] = 1.0
-    dataset, rng = Dataset(Path(), BEHAVIORS), np.random.default_rng(0)
-    classes = np.zeros(1000, np.int8)
-    cuts = plan_cuts(dataset, replace(ENTRY, num_frames=1000), [], classes, interest, CutRules(), rng)
-    assert any(cut.frames.start_frame <= 700 < cut.frames.end_frame for cut in cuts)
-
-
-def test_frames_that_nobody_looked_at_are_not_scored() -> None:
-    dataset = Dataset(Path(), BEHAVIORS)
-    labels = [Label(GROOM, FrameRange(10, 30))]
-    classes = frame_labels(dataset, replace(ENTRY, num_frames=40, scored=(FrameRange(0, 20),)), labels)
-    assert classes.tolist() == [0] * 10 + [1] * 10 + [UNSCORED] * 20
-    classes = frame_labels(dataset, replace(ENTRY, num_frames=40, behaviors=(GROOM,)), labels)
-    assert classes.tolist() == [UNSCORED] * 10 + [1] * 20 + [UNSCORED] * 10, (
-        "a twitch may be where nobody looked for it"
-    )
-
-
 # Doing again only what changed
 
 
@@ -249,14 +185,6 @@ def test_a_videos_labels_and_boxes_are_read_once_a_run(
     assert set(asked.values()) == {1}
 
 
-def test_keys_of_records_stay_what_they_were() -> None:
-    """Another key would cut everybody's clips again."""
-    entry = replace(ENTRY, subject="m1", split="train")
-    boxes = (FrameBox(0, (1.0, 2.0, 3.5, 4.0), 0.9, "detected"),)
-    key = key_of(entry, [Label("groom", FrameRange(3, 9))], boxes, ("idle", "groom"), 0, CutRules(), Shape(), "")
-    assert key == "c9fc0232bbb5bd3c5e3eede411aaef25de1580562e7fc7d014992b8ebc9f88bf"
-
-
 def test_labels_that_cannot_be_read_cost_only_their_video(copied: tuple[Dataset, Path]) -> None:
     dataset, folder = copied
     broken = dataset.in_split("train")[0]
@@ -296,6 +224,49 @@ def test_videos_without_boxes_need_a_detector(tmp_path: Path, capsys: Capture) -
     assert "no boxes are stored. Give --detector" in said.out
     assert "one animal only" in said.out
     assert "no clip came of it" in said.err
+
+
+def test_the_split_can_come_before_the_boxes_and_stays(tmp_path: Path, capsys: Capture) -> None:
+    dataset = Dataset(tmp_path / "dataset", BEHAVIORS)
+    for number in range(6):
+        dataset = add_film(dataset, f"day{number}", 50_000 + number, seconds=1.0, subject=f"m{number // 2}")
+    boxes = {entry.path: dataset.boxes_path(entry).read_bytes() for entry in dataset.videos}
+    for entry in dataset.videos:
+        dataset.boxes_path(entry).unlink()
+    assert preprocess.main(["--dataset", str(dataset.root), "--split-only"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"{side}: 2 videos of 1 animals or sessions" in said for side in datasets.SPLITS)
+    split = datasets.read(dataset.root)
+    sides = {entry.path: entry.split for entry in split.videos}
+    assert len({(entry.subject, entry.split) for entry in split.videos}) == 3
+    told = {one.path: one.split for one in with_splits(recordings_of(split), share=0.5, seed=0)}
+    assert told == {split.video_path(entry): entry.split for entry in split.videos}, "what a detector learns from"
+    for entry in split.videos:
+        split.boxes_path(entry).write_bytes(boxes[entry.path])
+    preprocess.preprocess(dataset.root, tmp_path / "clips", None, KNOBS)
+    assert {entry.path: entry.split for entry in datasets.read(dataset.root).videos} == sides
+
+
+def test_a_full_disk_ends_the_videos_beside_the_one_that_met_it(
+    copied: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one would never end by itself here."""
+    dataset, folder = copied
+    shutil.rmtree(folder)
+    full, _ = (entry for entry in dataset.videos if entry.split != "test")
+    decode = video.decode
+
+    def decoded(info: VideoInfo, start: int = 0) -> Iterator[Frame]:
+        if info.path == dataset.video_path(full):
+            raise OutputError("No space left on device")
+        while True:
+            yield next(iter(decode(info, start)))
+
+    monkeypatch.setattr(video, "decode", decoded)
+    monkeypatch.setattr(preprocess, "usable_cores", lambda: 2)
+    with pytest.raises(OutputError, match="No space left"):
+        run(dataset, folder)
+    assert not (folder / "clips.csv").exists()
 
 
 def test_unknown_settings_are_named(tmp_path: Path, capsys: Capture) -> None:
