@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mousetal.errors import ServiceError
-from training import exitcodes
+from training import coco, exitcodes
 
 CONFIGS = Path(__file__).parent / "configs" / "train-demo"
 MAPPING = "mapping.toml"
+AUTOLABEL = "training.autolabel"
 REAL_SHARES = (0.75, 0.25)  # of drawn and real frames in what the detector learns from; by number it were 16 to 1
 DEMO_SEED = 60_000  # films for the last stage
 
@@ -72,7 +73,7 @@ def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | P
         ),
         (
             "Boxes without a labeller",
-            ["training.autolabel", "--dataset", dataset, "--out", work / "boxes"],
+            [AUTOLABEL, "--dataset", dataset, "--out", work / "boxes"],
         ),
         *([("Boxes that people have checked", ["training.real_boxes", *real, "--out", work / "real"])] if real else []),
         (
@@ -118,16 +119,20 @@ def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | P
 
 def run(size: Size, work: Path, models: Path) -> int:
     """Run all stages; raises ServiceError naming the one that failed."""
-    begun = time.monotonic()
+    begun, boxes = time.monotonic(), work / "boxes" / coco.BOXES_NAME
     for heading, words in stages(size, work, models):
         if "--guess" in words and (work / MAPPING).exists():
             continue  # guessed already; a person may have edited it
+        if words[0] == AUTOLABEL and boxes.exists():
+            continue  # written last, of films that stay as they are
         command = [sys.executable, "-m", *map(str, words)]
         print(
             f"\n=== {heading} ({time.monotonic() - begun:.0f} s)\npython -m {shlex.join(map(str, words))}", flush=True
         )
         done = subprocess.run(command, check=False)
-        if done.returncode != 0:
+        if words[0] == AUTOLABEL and done.returncode == exitcodes.FAILED and boxes.exists():
+            print("Some videos were left out, see above. The rest are enough to learn from.")
+        elif done.returncode != 0:
             raise ServiceError(
                 f"{heading!r} ended with exit code {done.returncode}. Mend it and start again; the rest is kept."
             )
