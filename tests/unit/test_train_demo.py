@@ -50,7 +50,7 @@ def test_a_video_without_boxes_does_not_end_the_walk(
 
 
 def test_a_walk_that_stopped_goes_on_after_its_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ServiceError, match="'Train the detector' ended with exit code 1. Mend it and start again"):
+    with pytest.raises(ServiceError, match=r"'Train the detector' ended with exit code 1. Mend it and start again"):
         walk(tmp_path, monkeypatch, training__train_detector=1)
     assert train_demo.AUTOLABEL not in walk(tmp_path, monkeypatch).ran
 
