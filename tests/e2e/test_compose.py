@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import torch
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(2400)]
 
@@ -114,6 +115,29 @@ def test_the_containers_have_no_way_out_and_the_services_are_not_root(project: P
         shown = subprocess.run(["docker", "image", "inspect", image], check=True, capture_output=True, text=True)
         assert json.loads(shown.stdout)[0]["Config"]["User"] == "mousetal"
         assert config["services"][service]["volumes"][0]["read_only"] is True
+
+
+@pytest.mark.parametrize("key", ["MODEL_DIR", "DETECTOR_DIR", "INPUT"])
+def test_a_path_that_does_not_exist_is_named_and_not_made(project: Path, key: str) -> None:
+    done = up(project, **{key: "./misspelt"})
+    assert done.returncode != 0
+    assert f"path does not exist: {project}/misspelt" in done.stdout
+    assert not (project / "misspelt").exists()
+
+
+def test_a_model_of_the_wrong_kind_ends_the_job_with_a_sentence(project: Path) -> None:
+    done = up(project, MODEL_DIR="./models/demo-detector")
+    assert done.returncode != 0
+    assert "a model of kind 'mvd' expected, this one is 'rtdetrv2'. Are MODEL_DIR" in done.stdout
+
+
+def test_a_bare_weights_file_is_a_model_under_its_mount_points_name(project: Path) -> None:
+    torch.save({"a": torch.zeros(1)}, project / "mine.pth")
+    code = "from pathlib import Path; from mousetal import modelfolder; print(modelfolder.locate(Path('/models/mvd')))"
+    run = ("run", "--rm", "--no-deps", "--entrypoint", "python", "mvd", "-c", code)
+    done = compose(project, *run, MODEL_DIR="./mine.pth")
+    assert done.returncode == 0, done.stdout
+    assert "Layout.PICKLE" in done.stdout
 
 
 def test_a_missing_setting_is_named_before_anything_starts(project: Path) -> None:
