@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,10 @@ import pytest
 import torch
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(2400)]
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="skipped: only root can give a folder away")
+
+IMAGE_USER = 10001
+LONE_DRIVER = "mousetal-lone-driver"
 
 
 def has_engine() -> bool:
@@ -62,6 +67,23 @@ def up(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     done = compose(folder, "up", "--no-build", "--exit-code-from", "driver", **settings)
     compose(folder, "down", "--remove-orphans", timeout=120, **settings)
     return done
+
+
+def user_of_lone_driver(folder: Path, **settings: str) -> int:
+    """The user that the driver's process runs as while it waits for services that nobody started."""
+    started = compose(folder, "run", "--detach", "--name", LONE_DRIVER, "--no-deps", "driver", **settings)
+    try:
+        for _ in range(60):
+            shown = subprocess.run(
+                ["docker", "top", LONE_DRIVER, "-eo", "pid,uid,args"], capture_output=True, text=True, check=False
+            )
+            for _, user, *words in map(str.split, shown.stdout.splitlines()[1:]):
+                if words == ["python", "-m", "inference_script"]:
+                    return int(user)
+            time.sleep(0.5)
+    finally:
+        subprocess.run(["docker", "rm", "--force", LONE_DRIVER], capture_output=True, check=False)
+    pytest.fail(f"no driver was seen: {started.stdout[-2000:]}")
 
 
 def statuses(folder: Path) -> dict[str, str]:
@@ -138,6 +160,28 @@ def test_a_bare_weights_file_is_a_model_under_its_mount_points_name(project: Pat
     done = compose(project, *run, MODEL_DIR="./mine.pth")
     assert done.returncode == 0, done.stdout
     assert "Layout.PICKLE" in done.stdout
+
+
+@needs_root
+@pytest.mark.parametrize("holds", ["nothing", "results", "anything"])
+def test_the_driver_does_not_run_as_root(project: Path, holds: str) -> None:
+    output = project / f"output of {holds}"
+    output.mkdir()
+    if holds == "results":
+        for name in (".lock", "predictions/a.mp4.json"):
+            (output / name).parent.mkdir(exist_ok=True)
+            (output / name).touch()
+    if holds == "anything":
+        (output / "thesis.docx").touch()
+        done = compose(project, "run", "--rm", "--no-deps", "driver", OUTPUT=str(output))
+        assert done.returncode == 2
+        assert "OUTPUT belongs to root and holds thesis.docx" in done.stdout
+        os.chown(output, 12345, 12345)
+    expected = 12345 if holds == "anything" else IMAGE_USER
+    assert user_of_lone_driver(project, OUTPUT=str(output)) == expected
+    assert output.stat().st_uid == expected
+    if holds == "results":
+        assert (output / "predictions" / "a.mp4.json").stat().st_uid == IMAGE_USER
 
 
 def test_a_missing_setting_is_named_before_anything_starts(project: Path) -> None:
