@@ -191,7 +191,7 @@ def test_a_missing_setting_is_named_before_anything_starts(project: Path) -> Non
 
 
 def test_training_runs_in_its_image_and_what_it_writes_belongs_to_the_folders_owner(project: Path) -> None:
-    """The demo videos with their true bouts as a table: imported, cut into clips with the demo detector."""
+    """The demo videos with their true bouts as a table: imported, cut into clips, learnt from."""
     work = project / "training-data"
     work.mkdir()
     rows = ["Video,Behaviour,Start,End"]
@@ -203,7 +203,6 @@ def test_training_runs_in_its_image_and_what_it_writes_belongs_to_the_folders_ow
             for bout in truth["bouts"]
         ]
     (work / "scores.csv").write_text("\n".join(rows) + "\n")
-    shutil.copytree(project / "models" / "demo-detector", work / "detector")
     if os.getuid() == 0:
         for path in [work, *work.rglob("*")]:
             os.chown(path, 12345, 12345)
@@ -219,8 +218,14 @@ def test_training_runs_in_its_image_and_what_it_writes_belongs_to_the_folders_ow
     stage(*given, "--guess", "mapping.toml")
     said = stage(*given, "--mapping", "mapping.toml", "--subject-pattern", "(demo-[0-9])", "--write")
     assert "3 videos added" in said
-    assert "2 cut" in stage("preprocess", "--detector", "detector"), "the third is for testing"
+    assert "2 cut" in stage("preprocess", "--detector", "/models/demo-detector"), "the third is for testing"
     assert (work / "clips" / "clips.csv").stat().st_size > 100
+    config = ["--config", "training/configs/train-demo/toy-mvd.toml"]
+    short = ["--steps", "2", "--warmup-steps", "1", "--batch", "4", "--motion-start", "no"]
+    said = stage("finetune_mvd", *config, *short, "--clips", "clips", "--out", "runs/toy")
+    assert "done: best merit" in said
+    for model in ("best", "last"):
+        assert (work / "runs" / "toy" / model / "model.safetensors").stat().st_size > 10_000
     assert {path.stat().st_uid for path in work.rglob("*")} == ({12345} if os.getuid() == 0 else {os.getuid()})
 
 
