@@ -33,6 +33,8 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
 PICKLE_SUFFIXES = (".pt", ".pth")
+# How files of torch.save begin: a zip archive, or before torch 1.6 a pickle of protocol 2 or later.
+PICKLE_BEGINNINGS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 # Where training runs leave their best weights, the surest place first.
 BEST_PICKLES = (
     "checkpoint-best/mp_rank_00_model_states.pt",
@@ -82,13 +84,16 @@ class Located:
 
 
 def locate(path: Path) -> Located:
-    """What the folder or weights file ``path`` holds. Raises ModelError when that is no model."""
+    """What the folder or weights file ``path`` holds. Raises ModelError when that is no model.
+
+    A weights file ends in .pt or .pth, or has no suffix and begins like a file of torch.save.
+    """
     try:
         if path.is_dir():
             return _locate_folder(path)
         if path.name in (WEIGHTS_NAME, CONFIG_NAME):
             return _locate_folder(path.parent)
-        if path.suffix in PICKLE_SUFFIXES and path.is_file():
+        if path.is_file() and _is_pickle(path):
             return _located_pickle(path, path.stem)
         found = "this is another file" if path.exists() else "there is nothing"
     except OSError as error:
@@ -196,6 +201,14 @@ def _pickles(folder: Path) -> Iterable[Path]:
     """Weight files in the folder and one level below."""
     for pattern in ("*", "*/*"):
         yield from (path for path in folder.glob(pattern) if path.suffix in PICKLE_SUFFIXES and path.is_file())
+
+
+def _is_pickle(file: Path) -> bool:
+    """By its suffix; a file without one (a container's mount point has none) by how it begins."""
+    if file.suffix:
+        return file.suffix in PICKLE_SUFFIXES
+    with file.open("rb") as content:
+        return content.read(4).startswith(PICKLE_BEGINNINGS)
 
 
 def _located_pickle(weights: Path, name: str) -> Located:

@@ -22,6 +22,9 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from mousetal.errors import SettingsError
 
+CHECKOUT = Path(__file__).parents[1]
+CONFIGS = Path("training/configs")
+
 T = TypeVar("T")
 K = TypeVar("K")
 TRUTH = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
@@ -44,11 +47,14 @@ def add_flags(parser: argparse.ArgumentParser, kind: type[Any]) -> None:
 
 
 def read(kind: type[K], path: Path | None, flags: argparse.Namespace | None = None) -> K:
-    """The knobs from defaults, then the TOML file, then flags that were given. Raises SettingsError."""
+    """The knobs from defaults, then the TOML file, then flags that were given. Raises SettingsError.
+
+    ``training/configs/...`` means ours from everywhere, unless there is such a file in the current directory.
+    """
     document: dict[str, Any] = {}
     if path is not None:
         try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
+            document = tomllib.loads(_found(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"{path}: expected a TOML file of settings ({error})") from error
     values = _table(kind, document, f"{path}: ")
@@ -72,6 +78,12 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 def as_json(knobs: Any) -> dict[str, Any]:
     """The knobs as JSON gives them back: lists for tuples."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(knobs).items()}
+
+
+def _found(path: Path) -> Path:
+    """The file to read. In the training image the current directory is the lab's data and the code lies elsewhere."""
+    is_ours = path.is_relative_to(CONFIGS) and not path.exists() and (CHECKOUT / path).is_file()
+    return CHECKOUT / path if is_ours else path
 
 
 def _table(kind: type[Any], table: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -7,13 +7,19 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import torch
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(2400)]
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="skipped: only root can give a folder away")
+
+IMAGE_USER = 10001
+LONE_DRIVER = "mousetal-lone-driver"
 
 
 def has_engine() -> bool:
@@ -61,6 +67,23 @@ def up(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     done = compose(folder, "up", "--no-build", "--exit-code-from", "driver", **settings)
     compose(folder, "down", "--remove-orphans", timeout=120, **settings)
     return done
+
+
+def user_of_lone_driver(folder: Path, **settings: str) -> int:
+    """The user that the driver's process runs as while it waits for services that nobody started."""
+    started = compose(folder, "run", "--detach", "--name", LONE_DRIVER, "--no-deps", "driver", **settings)
+    try:
+        for _ in range(60):
+            shown = subprocess.run(
+                ["docker", "top", LONE_DRIVER, "-eo", "pid,uid,args"], capture_output=True, text=True, check=False
+            )
+            for _, user, *words in map(str.split, shown.stdout.splitlines()[1:]):
+                if words == ["python", "-m", "inference_script"]:
+                    return int(user)
+            time.sleep(0.5)
+    finally:
+        subprocess.run(["docker", "rm", "--force", LONE_DRIVER], capture_output=True, check=False)
+    pytest.fail(f"no driver was seen: {started.stdout[-2000:]}")
 
 
 def statuses(folder: Path) -> dict[str, str]:
@@ -116,6 +139,51 @@ def test_the_containers_have_no_way_out_and_the_services_are_not_root(project: P
         assert config["services"][service]["volumes"][0]["read_only"] is True
 
 
+@pytest.mark.parametrize("key", ["MODEL_DIR", "DETECTOR_DIR", "INPUT"])
+def test_a_path_that_does_not_exist_is_named_and_not_made(project: Path, key: str) -> None:
+    done = up(project, **{key: "./misspelt"})
+    assert done.returncode != 0
+    assert f"path does not exist: {project}/misspelt" in done.stdout
+    assert not (project / "misspelt").exists()
+
+
+def test_a_model_of_the_wrong_kind_ends_the_job_with_a_sentence(project: Path) -> None:
+    done = up(project, MODEL_DIR="./models/demo-detector")
+    assert done.returncode != 0
+    assert "a model of kind 'mvd' expected, this one is 'rtdetrv2'. Are MODEL_DIR" in done.stdout
+
+
+def test_a_bare_weights_file_is_a_model_under_its_mount_points_name(project: Path) -> None:
+    torch.save({"a": torch.zeros(1)}, project / "mine.pth")
+    code = "from pathlib import Path; from mousetal import modelfolder; print(modelfolder.locate(Path('/models/mvd')))"
+    run = ("run", "--rm", "--no-deps", "--entrypoint", "python", "mvd", "-c", code)
+    done = compose(project, *run, MODEL_DIR="./mine.pth")
+    assert done.returncode == 0, done.stdout
+    assert "Layout.PICKLE" in done.stdout
+
+
+@needs_root
+@pytest.mark.parametrize("holds", ["nothing", "results", "anything"])
+def test_the_driver_does_not_run_as_root(project: Path, holds: str) -> None:
+    output = project / f"output of {holds}"
+    output.mkdir()
+    if holds == "results":
+        for name in (".lock", "predictions/a.mp4.json"):
+            (output / name).parent.mkdir(exist_ok=True)
+            (output / name).touch()
+    if holds == "anything":
+        (output / "thesis.docx").touch()
+        done = compose(project, "run", "--rm", "--no-deps", "driver", OUTPUT=str(output))
+        assert done.returncode == 2
+        assert "OUTPUT belongs to root and holds thesis.docx" in done.stdout
+        os.chown(output, 12345, 12345)
+    expected = 12345 if holds == "anything" else IMAGE_USER
+    assert user_of_lone_driver(project, OUTPUT=str(output)) == expected
+    assert output.stat().st_uid == expected
+    if holds == "results":
+        assert (output / "predictions" / "a.mp4.json").stat().st_uid == IMAGE_USER
+
+
 def test_a_missing_setting_is_named_before_anything_starts(project: Path) -> None:
     done = compose(project, "config", INPUT="")
     assert done.returncode != 0
@@ -123,7 +191,7 @@ def test_a_missing_setting_is_named_before_anything_starts(project: Path) -> Non
 
 
 def test_training_runs_in_its_image_and_what_it_writes_belongs_to_the_folders_owner(project: Path) -> None:
-    """The demo videos with their true bouts as a table: imported, cut into clips with the demo detector."""
+    """The demo videos with their true bouts as a table: imported, cut into clips, learnt from."""
     work = project / "training-data"
     work.mkdir()
     rows = ["Video,Behaviour,Start,End"]
@@ -135,7 +203,6 @@ def test_training_runs_in_its_image_and_what_it_writes_belongs_to_the_folders_ow
             for bout in truth["bouts"]
         ]
     (work / "scores.csv").write_text("\n".join(rows) + "\n")
-    shutil.copytree(project / "models" / "demo-detector", work / "detector")
     if os.getuid() == 0:
         for path in [work, *work.rglob("*")]:
             os.chown(path, 12345, 12345)
@@ -151,8 +218,14 @@ def test_training_runs_in_its_image_and_what_it_writes_belongs_to_the_folders_ow
     stage(*given, "--guess", "mapping.toml")
     said = stage(*given, "--mapping", "mapping.toml", "--subject-pattern", "(demo-[0-9])", "--write")
     assert "3 videos added" in said
-    assert "2 cut" in stage("preprocess", "--detector", "detector"), "the third is for testing"
+    assert "2 cut" in stage("preprocess", "--detector", "/models/demo-detector"), "the third is for testing"
     assert (work / "clips" / "clips.csv").stat().st_size > 100
+    config = ["--config", "training/configs/train-demo/toy-mvd.toml"]
+    short = ["--steps", "2", "--warmup-steps", "1", "--batch", "4", "--motion-start", "no"]
+    said = stage("finetune_mvd", *config, *short, "--clips", "clips", "--out", "runs/toy")
+    assert "done: best merit" in said
+    for model in ("best", "last"):
+        assert (work / "runs" / "toy" / model / "model.safetensors").stat().st_size > 10_000
     assert {path.stat().st_uid for path in work.rglob("*")} == ({12345} if os.getuid() == 0 else {os.getuid()})
 
 

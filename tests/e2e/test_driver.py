@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference_script import video_job
+from inference_script import handover, video_job
 from mousetal import records
 from mousetal.formats import supervisely
 from tests.fixtures.driver import CLASSIFIER, DETECTOR, Drive, FakeModels, failing, gone
@@ -140,6 +140,7 @@ def test_foreign_formats_are_written_where_the_reference_system_had_them(drive: 
     assert read.tags[0].frames.end_frame == int(bout["end_frame"])
     assert {figure.box_xyxy for figure in read.figures} == {(20, 16, 50, 40)}
     assert "videos/SLY_project/predictions/datasets/cage 1/ann/b.avi.json" in drive.files
+    assert handover.stranger(drive.output) is None, "all is known as ours"
 
 
 def test_a_format_asked_for_later_is_made_from_what_is_there(drive: Drive) -> None:
@@ -216,6 +217,7 @@ def test_an_interrupted_video_goes_on_where_it_stopped(
     assert "run the same command again" in capsys.readouterr().err
     assert set(drive.reasons.values()) == {"not run: interrupted"}
     assert any(name.startswith(".parts/a.mp4/") for name in drive.files)
+    assert handover.stranger(drive.output) is None, "what is left of an interrupted run is known as ours"
     for video in expected:  # or the first run's results would be taken for finished work
         records.remove_video(drive.output, video)
     again = FakeModels()
@@ -236,6 +238,7 @@ def test_a_defect_met_on_one_video_leaves_a_report_and_spares_the_others(
     assert "a defect of mousetal" in drive.reasons["a.mp4"]
     report = (drive.output / "defect.txt").read_text()
     assert "ZeroDivisionError: made up" in report
+    assert handover.stranger(drive.output) is None
     assert "Traceback" in report
     last = capsys.readouterr().err.splitlines()[-1]
     assert "defect.txt" in last

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -285,6 +286,24 @@ def test_a_lone_weights_file_names_itself(tmp_path: Path) -> None:
     assert (located.name, located.root, located.extras) == ("mine", tmp_path, ())
 
 
+@pytest.mark.parametrize("beginning", [b"PK\x03\x04", b"\x80\x02\x8a\x0al", b"\x80\x05"])
+def test_weights_mounted_under_a_name_without_suffix_are_known_by_how_they_begin(
+    tmp_path: Path, beginning: bytes
+) -> None:
+    (tmp_path / "mvd").write_bytes(beginning + bytes(16))
+    located = modelfolder.locate(tmp_path / "mvd")
+    assert (located.layout, located.name, located.weights) == (Layout.PICKLE, "mvd", tmp_path / "mvd")
+    (tmp_path / "mvd.zip").write_bytes(beginning)
+    with pytest.raises(ModelError, match="this is another file"):
+        modelfolder.locate(tmp_path / "mvd.zip")
+
+
+def test_what_torch_saves_is_found_without_its_suffix_in_both_of_its_formats(tmp_path: Path) -> None:
+    for name, is_zip in (("new", True), ("old", False)):
+        torch.save({"a": torch.zeros(1)}, tmp_path / name, _use_new_zipfile_serialization=is_zip)
+        assert modelfolder.locate(tmp_path / name).layout is Layout.PICKLE
+
+
 def test_several_unnamed_weight_files_are_listed_rather_than_guessed(tmp_path: Path) -> None:
     _touch(tmp_path, "one.pth", "two.pth")
     with pytest.raises(ModelError, match=r"weight files there: one\.pth, two\.pth\. Give the path"):
@@ -309,6 +328,7 @@ def test_a_transformers_directory_is_told_from_ours(tmp_path: Path) -> None:
         ([], "absent", "there is nothing"),
         ([], ".", "no model found.*weight files there: none"),
         (["notes.txt"], "notes.txt", "a model folder or a .pt/.pth file expected, this is another file"),
+        (["notes"], "notes", "a model folder or a .pt/.pth file expected, this is another file"),
         (["config.json"], ".", "neither a model"),
     ],
 )
