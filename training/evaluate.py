@@ -45,7 +45,7 @@ def evaluate_model(
     detector: Path | None,
     out: Path,
     rater: str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "fp32",
 ) -> dict[str, Any]:
     """Analyse a split's videos, compare with the labels, write both files; gives the content of evaluation.json.
@@ -63,7 +63,7 @@ def tune_model(
     model: Path,
     detector: Path | None,
     out: Path,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "fp32",
 ) -> tuning.Tuning:
     """Choose temperature and bout rules on a split and write them into the model folder, its card too."""
@@ -235,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--behavior", action="append", help="behaviour to compare with --raters; may be repeated (default: all)")
     add("--fps", type=float, default=25.0, help="frames per second that --raters' times are laid on")
     add("--out", type=Path, help="folder for evaluation.json, evaluation.html and results")
-    add("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
     add("--precision", default="fp32", help="fp32, bf16 or fp16")
     add("--threads", type=int, help="CPU threads for torch")
     return parser
