@@ -176,12 +176,12 @@ def network_config(knobs: Knobs, num_classes: int) -> VitConfig:
     )  # fmt: skip
 
 
-def model_config(spec: ClassifierSpec, provenance: dict[str, object]) -> MvdConfig:
-    """What the model folder's config.json will say."""
+def model_config(spec: ClassifierSpec, name: str, provenance: dict[str, object]) -> MvdConfig:
+    """What the model folder's config.json will say of the model called ``name``."""
     clip = ClipInput(
         spec.num_frames, spec.sampling_rate, spec.input_size, spec.stride, spec.crop_padding, spec.trained_fps
     )
-    return MvdConfig(spec.classes, spec.background, {}, clip, spec.rules, provenance=provenance)
+    return MvdConfig(spec.classes, spec.background, {}, clip, spec.rules, provenance=provenance, name=name)
 
 
 def disturbance(knobs: Knobs) -> Disturbance:

@@ -198,7 +198,12 @@ def split_only(root: Path, knobs: Knobs, is_anew: bool = False) -> tuple[Dataset
 
 
 def preprocess(
-    root: Path, folder: Path, detector_dir: Path | None, knobs: Knobs, hard: Path | None = None, is_anew: bool = False,
+    root: Path,
+    folder: Path,
+    detector_dir: Path | None,
+    knobs: Knobs,
+    hard: Path | None = None,
+    is_anew: bool = False,
     device: str = "auto",
 ) -> tuple[ClipTable, Report]:
     """All three steps; returns what was written. A video that fails is left out and stands in the report.
