@@ -93,7 +93,10 @@ class Knobs:
     cutmix_share: float = knob(0.5, "how often CutMix rather than mixup")
     smoothing: float = knob(0.1, "of labels")
     # imbalance
-    class_weights: str = knob("none", "of the loss: none, sqrt or effective (number of samples)")
+    class_weights: str = knob(
+        "none", "of the loss, by how often classes are drawn: none, sqrt or effective (number of samples); next "
+        "to nothing with sampling = equal, and against class_shares: meant for sampling = sqrt or natural"
+    )  # fmt: skip
     focal_gamma: float = knob(0.0, "focal loss; 0: none")
     # execution
     device: str = knob("auto", "auto, cpu or cuda")

@@ -177,6 +177,11 @@ def introduce(knobs: Knobs, data: Data, plan: Schedule, place: Place, needs: str
     say(f"{len(data.train)} training clips, {usable} of them usable; {len(data.validation)} to validate on")
     say(f"classes: {', '.join(data.classes)}; short ones: {', '.join(data.short_names) or 'none'}")
     say(f"windows: {knobs.num_frames} frames, every {knobs.sampling_rate}. at {data.spec.trained_fps:g} fps")
+    if knobs.class_weights != "none" and (knobs.class_shares or knobs.sampling == "equal"):
+        drawn = "class_shares are given" if knobs.class_shares else "sampling = equal"
+        effect = "they work against the shares" if knobs.class_shares else "they do next to nothing"
+        say(f"warning: class_weights = {knobs.class_weights} weigh classes by how often they are drawn, and {drawn}: "
+            f"{effect}. Set class_weights = none, or sampling = natural without class_shares.")  # fmt: skip
     if usable < knobs.total_batch(place.world_size):
         say(f"only {usable} clips for steps of {knobs.total_batch(place.world_size)} windows: an epoch is one step, "
             "and clips come up more than once in it")  # fmt: skip
