@@ -225,6 +225,12 @@ def start_processes(place: Place) -> None:
     import_deepspeed().init_distributed(dist_backend=backend)
 
 
+def end_processes(place: Place) -> None:
+    """Part from the other processes, so that the first can go on alone. A group of one stays for the next run."""
+    if place.world_size > 1:
+        torch.distributed.destroy_process_group()
+
+
 def mean_over_processes(value: float, place: Place) -> float:
     """The mean of a number over all processes; not finite when one of them is not."""
     if place.world_size == 1:
