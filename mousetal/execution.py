@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -24,6 +25,20 @@ Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
 
+def device_name(asked: str) -> str:
+    """The device that ``asked`` stands for in this process, as torch names it.
+
+    "auto" is the GPU if torch sees one, else "cpu"; "cuda" is the GPU whether there is one or not. Of several GPUs it
+    is that of this process where a launcher (torchrun, DeepSpeed's) numbered its processes, else the first. All other
+    names stand for themselves.
+    """
+    if asked not in ("auto", "cuda"):
+        return asked
+    if asked == "auto" and not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+
+
 @dataclass(frozen=True, slots=True)
 class Execution:
     """Where and how the network is computed.
@@ -40,14 +55,15 @@ class Execution:
 
     @classmethod
     def on(cls, device: str, precision: str, compiled: bool, backend: str = "torch", threads: int = 0) -> Execution:
-        """Checks what the user asked for; "auto" as the backend takes OpenVINO on a CPU where it is installed.
+        """Checks what the user asked for: `device_name` says what "auto" and "cuda" are; "auto" as the backend takes
+        OpenVINO on a CPU where it is installed.
 
         Raises SettingsError for an unknown precision, an absent device, or a backend that is not there.
         """
         if precision not in AUTOCAST_TYPES:
             raise SettingsError(f"PRECISION: one of {', '.join(AUTOCAST_TYPES)} expected, got {precision!r}")
         try:
-            chosen = torch.device(device)
+            chosen = torch.device(device_name(device))
             torch.empty(1, device=chosen)
         except (RuntimeError, AssertionError) as error:  # torch raises an AssertionError when built without CUDA
             reason = str(error).splitlines()[0]

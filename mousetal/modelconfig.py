@@ -1,8 +1,8 @@
 """What a model folder's ``config.json`` says, as dataclasses: strict when read, plain when written.
 
 Every key must be there, of the right type, and no other. There are exceptions. ``network`` is a plain object of
-sizes that the package which builds the network (``mvd`` or ``detector``) types for itself; ``temperature`` (then 1) and
-``acceptance`` (then `acceptance.Tolerances`' defaults) may be left out.
+sizes that the package which builds the network (``mvd`` or ``detector``) types for itself; ``name`` (then the
+folder's), ``temperature`` (then 1) and ``acceptance`` (then `acceptance.Tolerances`' defaults) may be left out.
 
     config = parse(json.loads(text), where="models/demo-mvd/config.json")
     text = json.dumps(to_json(config))
@@ -23,6 +23,8 @@ FORMAT_VERSION = 1
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 DEFAULT_TOLERANCES = Tolerances()
+NAME_LENGTH = 60  # characters: names stand in columns and headings
+NOT_IN_NAMES = frozenset("@/\\")  # results say name@digest, and a name is no path
 
 Json = Any
 T = TypeVar("T")
@@ -61,7 +63,7 @@ class MvdConfig:
     """A clip classifier. ``bouts`` holds one rule per class, in the order of ``classes``.
 
     The network's logits are divided by ``temperature`` before they become probabilities. ``acceptance`` says how far a
-    fast way to compute them may be off.
+    fast way to compute them may be off. ``name`` is what results call the model; empty: its folder's name.
     """
 
     classes: tuple[str, ...]
@@ -73,11 +75,13 @@ class MvdConfig:
     provenance: Mapping[str, Json] = field(default_factory=dict)
     temperature: float = 1.0
     acceptance: Tolerances = DEFAULT_TOLERANCES
+    name: str = ""
 
     kind: ClassVar[str] = "mvd"
 
     def __post_init__(self) -> None:
         _check_classes(self.classes, self.background, "model config")
+        _check_name(self.name, "model config")
         if len(self.bouts) != len(self.classes):
             raise ModelError(
                 f"model config: one bout rule per class expected, got {len(self.bouts)} for {len(self.classes)} classes"
@@ -86,7 +90,10 @@ class MvdConfig:
 
 @dataclass(frozen=True, slots=True)
 class RtdetrConfig:
-    """An RT-DETRv2 detector. ``background`` is None: boxes that are nothing are not reported at all."""
+    """An RT-DETRv2 detector. ``background`` is None: boxes that are nothing are not reported at all.
+
+    ``name`` is what results call the model; empty: its folder's name.
+    """
 
     classes: tuple[str, ...]
     network: Mapping[str, Json]
@@ -94,11 +101,13 @@ class RtdetrConfig:
     background: int | None = None
     provenance: Mapping[str, Json] = field(default_factory=dict)
     acceptance: Tolerances = DEFAULT_TOLERANCES
+    name: str = ""
 
     kind: ClassVar[str] = "rtdetrv2"
 
     def __post_init__(self) -> None:
         _check_classes(self.classes, self.background, "model config")
+        _check_name(self.name, "model config")
 
 
 ModelConfig = MvdConfig | RtdetrConfig
@@ -115,6 +124,17 @@ def with_classes(config: AnyConfig, class_names: tuple[str, ...] | None, where: 
             f"{len(config.classes)} classes ({', '.join(config.classes)}). Give one name per class, in order."
         )
     return replace(config, classes=class_names)
+
+
+def stated_name(document: Json, where: str) -> str:
+    """The name that a parsed ``config.json`` gives its model, empty for none. Raises ModelError."""
+    return _parse_name(Fields(document, where))
+
+
+def plain_name(text: str) -> str:
+    """A name that a model can have, as near to ``text`` (a folder's name, say) as that goes; empty for none."""
+    plain = "".join(sign if sign.isprintable() and sign not in NOT_IN_NAMES else "-" for sign in text)
+    return plain.strip()[:NAME_LENGTH].strip()
 
 
 def parse(document: Json, where: str) -> ModelConfig:
@@ -140,6 +160,7 @@ def to_json(config: ModelConfig) -> dict[str, Json]:
     document: dict[str, Json] = {
         "format_version": FORMAT_VERSION,
         "kind": config.kind,
+        **({"name": config.name} if config.name else {}),  # left out where empty: older versions read the folder
         "classes": list(config.classes),
         "background": config.background,
         "network": dict(config.network),
@@ -217,8 +238,15 @@ def _parse_mvd(fields: Fields) -> MvdConfig:
         multi_label=fields.take("multi_label", bool),
         temperature=_parse_temperature(fields),
         acceptance=_parse_acceptance(fields),
+        name=_parse_name(fields),
         provenance=fields.take("provenance", dict),
     )
+
+
+def _parse_name(fields: Fields) -> str:
+    name = fields.take("name", str) if fields.has("name") else ""
+    _check_name(name, fields.where)
+    return name
 
 
 def _parse_temperature(fields: Fields) -> float:
@@ -250,6 +278,7 @@ def _parse_rtdetr(fields: Fields) -> RtdetrConfig:
         network=fields.take("network", dict),
         input=image,
         acceptance=_parse_acceptance(fields),
+        name=_parse_name(fields),
         provenance=fields.take("provenance", dict),
     )
 
@@ -325,3 +354,11 @@ def _check_classes(classes: tuple[str, ...], background: int | None, where: str)
         raise ModelError(f"{where}: 'classes' should list different, non-empty names, got {list(classes)}")
     if background is not None and not 0 <= background < len(classes):
         raise ModelError(f"{where}: 'background' should be null or the index of a class, got {background}")
+
+
+def _check_name(name: str, where: str) -> None:
+    if name != plain_name(name):
+        raise ModelError(
+            f"{where}: 'name' should be a plain short text (at most {NAME_LENGTH} characters on one line, without "
+            f"{' '.join(sorted(NOT_IN_NAMES))} and without spaces at its ends), got {name!r}"
+        )

@@ -27,7 +27,7 @@ import safetensors.numpy
 
 from mousetal import atomic
 from mousetal.errors import ModelError
-from mousetal.modelconfig import AnyConfig, ModelConfig, parse, to_json
+from mousetal.modelconfig import AnyConfig, ModelConfig, parse, stated_name, to_json
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -63,8 +63,9 @@ class Layout(enum.Enum):
 class Located:
     """A model found on disk.
 
-    ``name`` is for people; ``root`` is the model's folder (for a pickle: that of its training run), ``weights`` the one
-    file with the weights, ``extras`` the other files whose content decides what the model computes or means.
+    ``name`` is for people: what config.json says, else that of the folder or the file. ``root`` is the model's folder
+    (for a pickle: that of its training run), ``weights`` the one file with the weights, ``extras`` the other files
+    whose content decides what the model computes or means.
     """
 
     layout: Layout
@@ -168,8 +169,10 @@ def _locate_folder(folder: Path) -> Located:
     document = _read_json(config)
     if not isinstance(document, dict):
         raise ModelError(f"{config}: a JSON object expected")
+    name = folder.resolve().name
     if "format_version" in document:
         layout = Layout.MOUSETAL
+        name = stated_name(document, str(config)) or name
     elif "model_type" in document or "architectures" in document:
         layout = Layout.TRANSFORMERS
     else:
@@ -177,7 +180,7 @@ def _locate_folder(folder: Path) -> Located:
     weights = folder / WEIGHTS_NAME
     if not weights.is_file():
         raise ModelError(f"{folder}: {WEIGHTS_NAME} is missing beside {CONFIG_NAME}. Copy the model again.")
-    return Located(layout, folder.resolve().name, folder, weights, (config,))
+    return Located(layout, name, folder, weights, (config,))
 
 
 def _best_pickle(folder: Path) -> Path:

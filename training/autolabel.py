@@ -261,7 +261,7 @@ def main() -> int:
     source.add_argument("--videos", type=Path, help="a folder of videos")
     parser.add_argument("--out", type=Path, required=True, help="folder for boxes_coco.json and contact_sheet.jpg")
     parser.add_argument("--detector", type=Path, help="model folder to find the animal with, instead of by movement")
-    parser.add_argument("--device", default="cpu", help="for the detector: cpu or cuda")
+    parser.add_argument("--device", default="auto", help="the detector's: auto (a GPU if there is one), cpu, cuda, ...")
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two frames kept (default 1)")
     parser.add_argument("--most", type=int, default=200, help="frames kept of one video at most (default 200)")
     parser.add_argument("--validation-share", type=float, default=0.2, help="of the animals, where no split is set")
@@ -283,6 +283,8 @@ def _main(arguments: argparse.Namespace) -> int:
     detector = (
         mousetal.detector.load(arguments.detector, arguments.device, backend="auto") if arguments.detector else None
     )
+    if detector is not None:
+        print(f"the detector is computed on {detector.spec.device}")
     if arguments.store:
         datasets.read(arguments.dataset)  # what is no data set is not locked, for that would make the folder
         with datasetlock.hold(arguments.dataset):

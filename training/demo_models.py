@@ -52,11 +52,11 @@ def ship(work: Path, models: Path) -> bool:
     print(test)
     boxes, bouts = detector_metrics(measured / DETECTOR), bout_metrics(films)
 
-    detector = replace(detector, provenance=provenance(detector.provenance, boxes))
+    detector = replace(detector, name=DETECTOR, provenance=provenance(detector.provenance, boxes))
     modelfolder.write(models / DETECTOR, detector, weights, demo_cards.detector_card(detector, SIZE, boxes))
     clips = len(read_table(work / "clips").in_split("train"))
     card = (trained / modelfolder.CARD_NAME).read_text("utf-8")
-    classifier = replace(classifier, provenance=provenance(classifier.provenance, bouts))
+    classifier = replace(classifier, name=CLASSIFIER, provenance=provenance(classifier.provenance, bouts))
     card = demo_cards.classifier_card(classifier, SIZE, clips, bouts, test, card)
     modelfolder.write(models / CLASSIFIER, classifier, class_weights, card)
     return are_targets_met(films)

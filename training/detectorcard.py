@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import mousetal
 import mousetal.detector
 from mousetal import atomic, modelfolder
 from mousetal.detector.config import NetworkConfig, variant_name
-from mousetal.modelconfig import ImageInput, RtdetrConfig
+from mousetal.modelconfig import ImageInput, RtdetrConfig, plain_name
 from training import runfolder
 from training.boxscores import Found, best_threshold
 from training.knobs import as_json
@@ -32,21 +33,23 @@ def keep_best(out: Path, network: nn.Module, sizes: NetworkConfig, knobs: Any, c
 
 def write(folder: Path, network: nn.Module, sizes: NetworkConfig, knobs: Any, classes: Sequence[str], threshold: float,
           metrics: Mapping[str, Any]) -> None:  # fmt: skip
-    """Write a model folder. ``knobs`` is the dataclass that the run was made with."""
+    """Write a run's model folder, called as the run's folder is. ``knobs`` is the dataclass the run was made with."""
+    name = plain_name(folder.resolve().parent.name)
     made = {"made_by": "python -m training.train_detector", "version": _version(), "knobs": as_json(knobs)}
     config = RtdetrConfig(
         classes=tuple(classes), network=sizes.to_json(),
         input=ImageInput(knobs.input_size, round(min(max(threshold, 0.01), 0.99), 3)),
-        provenance={**made, "metrics": dict(metrics)},
+        provenance={**made, "metrics": dict(metrics)}, name=name,
     )  # fmt: skip
-    mousetal.detector.save(folder, network, config, _card(folder.resolve().name, config, sizes, metrics))  # type: ignore[arg-type]
+    mousetal.detector.save(folder, network, config, _card(config, sizes, metrics))  # type: ignore[arg-type]
 
 
 def copy(source: Path, target: Path) -> None:
-    """The model folder ``source`` once more as ``target``."""
+    """The model folder ``source`` once more as ``target``, whose name it takes."""
     config, tensors = modelfolder.read(modelfolder.locate(source), RtdetrConfig)
     sizes = NetworkConfig.from_json(config.network, f"{source}: network")
-    card = _card(target.resolve().name, config, sizes, config.provenance["metrics"])
+    config = replace(config, name=plain_name(target.resolve().name))
+    card = _card(config, sizes, config.provenance["metrics"])
     modelfolder.write(target, config, tensors, card)
 
 
@@ -57,7 +60,7 @@ def shown(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _card(name: str, config: RtdetrConfig, sizes: NetworkConfig, metrics: Mapping[str, Any]) -> str:
+def _card(config: RtdetrConfig, sizes: NetworkConfig, metrics: Mapping[str, Any]) -> str:
     knobs = config.provenance["knobs"]
     rows = "".join(f"| {key} | {shown(value)} |\n" for key, value in metrics.items())
     measured = (
@@ -67,7 +70,7 @@ def _card(name: str, config: RtdetrConfig, sizes: NetworkConfig, metrics: Mappin
         else "There was nothing to validate on: how good it is was not measured, and the score threshold is a guess.\n"
     )
     return f"""\
-# {name}
+# {config.name}
 
 An RT-DETRv2 ({variant_name(sizes)}) that finds: {", ".join(config.classes)}.
 

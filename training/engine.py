@@ -65,9 +65,7 @@ def place_of(knobs: Knobs) -> Place:
     is_deepspeed = knobs.engine == "deepspeed" or (knobs.engine == "auto" and is_launched)
     if world_size > 1 and not is_deepspeed:
         raise SettingsError(f"engine: torch trains in one process, {world_size} were started. Set engine = auto.")
-    has_gpu = torch.cuda.is_available() and knobs.device != "cpu"
-    name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if has_gpu or knobs.device == "cuda" else "cpu"
-    device = Execution.on(name, knobs.precision, compiled=False).device
+    device = Execution.on(knobs.device, knobs.precision, compiled=False).device
     if device.type == "cpu" and knobs.precision == "fp16":
         raise SettingsError("precision: fp16 is not to be had on a CPU. Set precision = bf16 or fp32.")
     if not is_deepspeed and (knobs.zero or knobs.offload):
@@ -225,6 +223,12 @@ def start_processes(place: Place) -> None:
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)
     import_deepspeed().init_distributed(dist_backend=backend)
+
+
+def end_processes(place: Place) -> None:
+    """Part from the other processes, so that the first can go on alone. A group of one stays for the next run."""
+    if place.world_size > 1:
+        torch.distributed.destroy_process_group()
 
 
 def mean_over_processes(value: float, place: Place) -> float:

@@ -45,12 +45,13 @@ def evaluate_model(
     detector: Path | None,
     out: Path,
     rater: str | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "fp32",
 ) -> dict[str, Any]:
     """Analyse a split's videos, compare with the labels, write both files; gives the content of evaluation.json.
 
-    ``detector`` None takes the boxes stored in the data set. Also for what runs by itself after training.
+    ``detector`` None takes the boxes stored in the data set. Also what runs by itself after training
+    (`finetune_evaluation`).
     """
     networks = _networks(dataset, model, detector, out, device, precision)
     evaluated = gather.of_dataset(dataset, split, networks.result, networks.facts(split), rater)
@@ -63,7 +64,7 @@ def tune_model(
     model: Path,
     detector: Path | None,
     out: Path,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "fp32",
 ) -> tuning.Tuning:
     """Choose temperature and bout rules on a split and write them into the model folder, its card too."""
@@ -143,16 +144,12 @@ def run(arguments: argparse.Namespace) -> int:
     where = (arguments.model_dir, arguments.detector_dir, arguments.out)
     if arguments.tune:
         chosen = tune_model(dataset, arguments.split or TUNING_SPLIT, *where, arguments.device, arguments.precision)
-        for choice in chosen.choices:
-            note = choice.reason or f"merit {choice.merit_before:.3f} -> {choice.merit:.3f}"
-            print(f"{choice.behavior}: {choice.rule} ({choice.num_bouts} bouts; {note})")
-        print(f"temperature x {chosen.temperature:.3f}, log loss {_shown(chosen.loss_before, 4)} -> "
-              f"{_shown(chosen.loss_after, 4)}; written to {arguments.model_dir}")  # fmt: skip
+        report_tuning(chosen, arguments.model_dir)
         return 0
     content = evaluate_model(
         dataset, arguments.split or "test", *where, arguments.rater, arguments.device, arguments.precision
     )
-    return _report(content, arguments.out)
+    return report(content, arguments.out)
 
 
 def _run_films(arguments: argparse.Namespace) -> int:
@@ -164,7 +161,7 @@ def _run_films(arguments: argparse.Namespace) -> int:
         "lead": "What a run of the driver found in synthetic films, beside what happens in them.",
     }
     content = publish(gather.of_films(arguments.predictions, arguments.truth, facts), arguments.truth, arguments.out)
-    return _report(content, arguments.out)
+    return report(content, arguments.out)
 
 
 def _run_predictions(arguments: argparse.Namespace, dataset: Dataset) -> int:
@@ -178,7 +175,7 @@ def _run_predictions(arguments: argparse.Namespace, dataset: Dataset) -> int:
     evaluated = gather.of_dataset(
         dataset, split, lambda entry: records.read_video(arguments.predictions, entry.path), facts, arguments.rater
     )
-    return _report(publish(evaluated, dataset.root, arguments.out), arguments.out)
+    return report(publish(evaluated, dataset.root, arguments.out), arguments.out)
 
 
 def _run_raters(arguments: argparse.Namespace) -> int:
@@ -206,7 +203,17 @@ def _run_raters(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _report(content: dict[str, Any], out: Path) -> int:
+def report_tuning(chosen: tuning.Tuning, model: Path) -> None:
+    """Print what was chosen and written into the folder ``model``."""
+    for choice in chosen.choices:
+        note = choice.reason or f"merit {choice.merit_before:.3f} -> {choice.merit:.3f}"
+        print(f"{choice.behavior}: {choice.rule} ({choice.num_bouts} bouts; {note})")
+    print(f"temperature x {chosen.temperature:.3f}, log loss {_shown(chosen.loss_before, 4)} -> "
+          f"{_shown(chosen.loss_after, 4)}; written to {model}")  # fmt: skip
+
+
+def report(content: dict[str, Any], out: Path) -> int:
+    """Print an evaluation's content; the exit code, 1 when videos were skipped."""
     print(lines(content))
     for video, reason in content["skipped"].items():
         print(f"skipped {video}: {reason}", file=sys.stderr)
@@ -235,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--behavior", action="append", help="behaviour to compare with --raters; may be repeated (default: all)")
     add("--fps", type=float, default=25.0, help="frames per second that --raters' times are laid on")
     add("--out", type=Path, help="folder for evaluation.json, evaluation.html and results")
-    add("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
     add("--precision", default="fp32", help="fp32, bf16 or fp16")
     add("--threads", type=int, help="CPU threads for torch")
     return parser

@@ -93,7 +93,10 @@ class Knobs:
     cutmix_share: float = knob(0.5, "how often CutMix rather than mixup")
     smoothing: float = knob(0.1, "of labels")
     # imbalance
-    class_weights: str = knob("none", "of the loss: none, sqrt or effective (number of samples)")
+    class_weights: str = knob(
+        "none", "of the loss, by how often classes are drawn: none, sqrt or effective (number of samples); next "
+        "to nothing with sampling = equal, and against class_shares: meant for sampling = sqrt or natural"
+    )  # fmt: skip
     focal_gamma: float = knob(0.0, "focal loss; 0: none")
     # execution
     device: str = knob("auto", "auto, cpu or cuda")
@@ -176,12 +179,12 @@ def network_config(knobs: Knobs, num_classes: int) -> VitConfig:
     )  # fmt: skip
 
 
-def model_config(spec: ClassifierSpec, provenance: dict[str, object]) -> MvdConfig:
-    """What the model folder's config.json will say."""
+def model_config(spec: ClassifierSpec, name: str, provenance: dict[str, object]) -> MvdConfig:
+    """What the model folder's config.json will say of the model called ``name``."""
     clip = ClipInput(
         spec.num_frames, spec.sampling_rate, spec.input_size, spec.stride, spec.crop_padding, spec.trained_fps
     )
-    return MvdConfig(spec.classes, spec.background, {}, clip, spec.rules, provenance=provenance)
+    return MvdConfig(spec.classes, spec.background, {}, clip, spec.rules, provenance=provenance, name=name)
 
 
 def disturbance(knobs: Knobs) -> Disturbance:

@@ -2,11 +2,15 @@
 
     python -m training.finetune_mvd --config training/configs/finetune-small.toml --clips clips --out runs/first
     deepspeed --num_gpus 2 --module training.finetune_mvd --config ... --clips clips --out runs/first
+    python -m training.finetune_mvd --config ... --clips clips --out runs/first --dataset dataset --export models/first
 
 Every setting has a flag and a key in the config file (``--help`` lists them; `training.finetune_knobs`). The run leaves
 one folder (`training.runfolder`): log, curves, a state to go on from, and two model folders, ``best`` and ``last``, for
 the service to load. Started again with the same settings it goes on, to the same result as if it had never
 stopped.
+
+With ``--dataset`` the best model is tuned on the data set's validation videos at the end, and evaluated on its test
+videos into ``evaluation`` in the run's folder (`training.finetune_evaluation`). What fails there loses no model.
 
 Several machines: list them in a file, one a line (``mouse1 slots=2``: name and GPUs). Code, clips and --out lie at the
 same paths on all of them, --out on a disk that they share, and ssh goes between them without a password. Then start
@@ -29,8 +33,8 @@ import torch
 
 from mousetal.errors import MousetalError, RecordError, SettingsError
 from mousetal.mvd import VisionTransformer
-from training import memory, runfolder
-from training.engine import Place, make_engine, mean_over_processes, place_of, start_processes
+from training import finetune_card, finetune_evaluation, memory, runfolder
+from training.engine import Place, end_processes, make_engine, mean_over_processes, place_of, start_processes
 from training.exitcodes import OK, guarded
 from training.finetune_data import Data, length, load_data
 from training.finetune_knobs import FREE, Knobs, disturbance, network_config
@@ -177,6 +181,11 @@ def introduce(knobs: Knobs, data: Data, plan: Schedule, place: Place, needs: str
     say(f"{len(data.train)} training clips, {usable} of them usable; {len(data.validation)} to validate on")
     say(f"classes: {', '.join(data.classes)}; short ones: {', '.join(data.short_names) or 'none'}")
     say(f"windows: {knobs.num_frames} frames, every {knobs.sampling_rate}. at {data.spec.trained_fps:g} fps")
+    if knobs.class_weights != "none" and (knobs.class_shares or knobs.sampling == "equal"):
+        drawn = "class_shares are given" if knobs.class_shares else "sampling = equal"
+        effect = "they work against the shares" if knobs.class_shares else "they do next to nothing"
+        say(f"warning: class_weights = {knobs.class_weights} weigh classes by how often they are drawn, and {drawn}: "
+            f"{effect}. Set class_weights = none, or sampling = natural without class_shares.")  # fmt: skip
     if usable < knobs.total_batch(place.world_size):
         say(f"only {usable} clips for steps of {knobs.total_batch(place.world_size)} windows: an epoch is one step, "
             "and clips come up more than once in it")  # fmt: skip
@@ -193,7 +202,9 @@ def finetune(knobs: Knobs, clips: Path, out: Path) -> Memo:
         if place.is_first:
             print(text, file=sys.stderr)
 
-    return train(knobs, load_data(knobs, clips, say), out, place)
+    memo = train(knobs, load_data(knobs, clips, say), out, place)
+    end_processes(place)
+    return memo
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -201,6 +212,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="TOML file of settings")
     parser.add_argument("--clips", type=Path, required=True, help="folder that training.preprocess wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
+    parser.add_argument("--dataset", type=Path, help="data set to tune and evaluate the best model on, at the end")
+    parser.add_argument("--detector-dir", type=Path, help="detector for that (default: the data set's stored boxes)")
+    parser.add_argument("--export", type=Path, help="model folder to write at the end, from the best weights")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads for torch; 0: as many as it likes")
     parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)  # from DeepSpeed's launcher
     add_flags(parser, Knobs)
@@ -211,14 +225,24 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    memo = finetune(read(Knobs, arguments.config, arguments), arguments.clips, arguments.out)
+    finetune_evaluation.check(arguments.dataset, arguments.detector_dir)
+    knobs = read(Knobs, arguments.config, arguments)
+    memo = finetune(knobs, arguments.clips, arguments.out)
     if os.environ.get("RANK", "0") != "0":
-        return OK  # another process says the same
+        return OK  # the first process says the same, and does what is left
     if memo.skipped:
         print(f"{len(memo.skipped)} clips could not be read and were skipped {memo.skipped.total()} times:",
               *sorted(memo.skipped), sep="\n  ", file=sys.stderr)  # fmt: skip
     print(f"done: best merit {memo.best:.3f} at step {memo.best_step}; models in {arguments.out}/best and /last")
-    return OK
+    code = OK
+    if arguments.dataset:
+        code = finetune_evaluation.evaluate_run(
+            finetune_evaluation.Evaluation(arguments.out, arguments.dataset, arguments.detector_dir, knobs.device)
+        )
+    if arguments.export:  # after the tuning, so that it has the rules
+        finetune_card.copy(arguments.out / runfolder.BEST, arguments.export)
+        print(f"{arguments.export}: the best weights as a model folder (MODEL_DIR)")
+    return code
 
 
 if __name__ == "__main__":

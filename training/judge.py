@@ -11,6 +11,7 @@ from torch import Tensor
 
 import mousetal.mvd
 from mousetal.execution import AUTOCAST_TYPES
+from mousetal.modelconfig import plain_name
 from mousetal.mvd import VisionTransformer, VitConfig
 from training import runfolder
 from training.engine import Place, gathered
@@ -24,7 +25,10 @@ Weights = Mapping[str, Tensor]
 
 
 class Judge:
-    """Holds a network of its own in float32, whichever way the engine keeps its weights."""
+    """Holds a network of its own in float32, whichever way the engine keeps its weights.
+
+    Its models are called as the run's folder ``root`` is: all runs' folders of models have the same names.
+    """
 
     def __init__(self, config: VitConfig, knobs: Knobs, data: Data, place: Place, root: Path) -> None:
         self.knobs, self.data, self.place, self.root = knobs, data, place, root
@@ -52,8 +56,9 @@ class Judge:
             "short_classes": data.short_names, "knobs": as_json(self.knobs), "clips_sha256": data.digest,
             "commit": runfolder.commit_of_code(),
         }  # fmt: skip
-        text = card(self.root.name, data.spec, len(data.train), step, metrics)
-        mousetal.mvd.save(self.root / name, self.network, model_config(data.spec, provenance), text)
+        called = plain_name(self.root.resolve().name)
+        text = card(called, data.spec, len(data.train), step, metrics)
+        mousetal.mvd.save(self.root / name, self.network, model_config(data.spec, called, provenance), text)
 
 
 def summary(found: Validation, classes: tuple[str, ...]) -> dict[str, Any]:

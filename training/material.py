@@ -37,15 +37,15 @@ class Material:
 
 
 def gather(
-    dataset: Dataset, detector_dir: Path | None, report: Report, needs_boxes: bool = True
+    dataset: Dataset, detector_dir: Path | None, report: Report, needs_boxes: bool = True, device: str = "auto"
 ) -> tuple[Dataset, dict[str, Material]]:
     """Read all videos' material by path, first finding the boxes of those that have none, or another detector's.
 
     Boxes that were found are stored in the data set at once, its manifest too. A video whose material cannot be had is
-    in the report, with as much material as there is.
+    in the report, with as much material as there is. The detector runs on ``device``: auto, cpu, cuda or cuda:N.
     """
     over = Over()
-    detector = boxing.Shared(_load(detector_dir), over) if detector_dir else None
+    detector = boxing.Shared(_load(detector_dir, device), over) if detector_dir else None
     name = f"{detector.spec.name}@{detector.spec.sha256[:12]}" if detector else ""
     materials = {entry.path: Material() for entry in dataset.videos}
     wanting = []
@@ -99,7 +99,9 @@ def _find_all(
     return dataset
 
 
-def _load(detector_dir: Path) -> Detector:
+def _load(detector_dir: Path, device: str) -> Detector:
     import mousetal.detector  # takes seconds, and is not needed where all boxes are there
 
-    return mousetal.detector.load(detector_dir, backend="auto")
+    detector = mousetal.detector.load(detector_dir, device, backend="auto")
+    print(f"the detector is computed on {detector.spec.device}", file=sys.stderr)
+    return detector

@@ -10,6 +10,7 @@
     the classifier's also                                           the detector's also
       checkpoints/step-0000123/, checkpoints/last                     checkpoint.pt
       last/                 a model folder: the newest weights        metrics.json    what `best` scored
+      tuning/, evaluation/  by `training.finetune_evaluation`
 
 What is to go on from is one file where one process holds all of it, else a folder into which every process writes its
 part. Both are written under another name and renamed when whole (of folders, ``last`` then names the newest, and only

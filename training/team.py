@@ -18,6 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
+from mousetal.execution import Execution
+
 
 @dataclass(frozen=True, slots=True)
 class Team:
@@ -60,12 +62,17 @@ class Team:
 
 
 def join(device: str) -> Team:
-    """The team that ``torchrun`` set up in the environment; a team of one without it. ``device`` as torch names it."""
+    """The team that ``torchrun`` set up in the environment; a team of one without it.
+
+    ``device`` is auto, cpu, cuda or cuda:N; in a team every process takes a GPU of its own, whatever N. Raises
+    SettingsError for a device that is not there.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
+    asked = "cuda" if size > 1 and device.startswith("cuda") else device
+    place = Execution.on(asked, "fp32", compiled=False).device
     if size == 1:
-        return Team(device=torch.device(device))
-    rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
-    place = torch.device("cuda", local) if device.startswith("cuda") else torch.device(device)
+        return Team(device=place)
+    rank = int(os.environ["RANK"])
     if place.type == "cuda":
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")

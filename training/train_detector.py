@@ -156,6 +156,7 @@ def train(knobs: Knobs, data: Source, out: Path, validation: Source | None = Non
             part.load_state_dict(state[name])
 
     if team.is_first:
+        print(f"computed on {execution}" + (f", in {team.size} processes" if team.size > 1 else ""))
         folder.begin(identity, runfolder.environment(team.device, team.size))
 
     run = TrainLog(out, first, knobs.steps, knobs.print_every, is_silent=not team.is_first, curve="{name}")
@@ -226,7 +227,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--cache", type=Path, default=Path("work/cache"), help="folder for decoded pictures")
     parser.add_argument("--export", type=Path, help="model folder to write at the end, from the best weights")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads for torch (default: as torch likes)")
     parser.add_argument("--check", action="store_true", help="read the data, report, and stop")
     parser.add_argument("--config", type=Path, help="TOML file of settings")

@@ -159,7 +159,7 @@ def test_a_run_leaves_one_folder_with_models_that_the_service_loads(clips: Path,
     for name in ("best", "last"):
         classifier = mousetal.mvd.load(whole / name)
         assert classifier.spec.classes == CLASSES
-        assert classifier.spec.background == 0
+        assert (classifier.spec.background, classifier.spec.name) == (0, "whole")
         assert (classifier.spec.num_frames, classifier.spec.trained_fps) == (8, 30.0)
         assert len(classifier.spec.rules) == 3
         assert classifier.config.provenance["short_classes"] == [CLASSES[2]]

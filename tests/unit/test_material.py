@@ -77,7 +77,7 @@ def test_only_boxes_of_another_detector_are_found_anew(
     boxes_by: str, found: int, copied: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = replace(copied, videos=tuple(replace(entry, boxes_by=boxes_by) for entry in copied.videos))
-    monkeypatch.setattr(material, "_load", lambda _: Watcher(Film(50_000, 4.0, size=(160, 120), fps=25)))
+    monkeypatch.setattr(material, "_load", lambda *_: Watcher(Film(50_000, 4.0, size=(160, 120), fps=25)))
     report = preprocessreport.Report()
     after, _ = material.gather(dataset, Path("detector"), report)
     assert len(report.boxes_found) == found
@@ -98,7 +98,7 @@ def test_an_interrupt_while_boxes_are_found_keeps_those_that_are_there(
         if len(stored) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(material, "_load", lambda _: Watcher(Film(50_000, 4.0, size=(160, 120), fps=25)))
+    monkeypatch.setattr(material, "_load", lambda *_: Watcher(Film(50_000, 4.0, size=(160, 120), fps=25)))
     monkeypatch.setattr(datasets, "write", write_twice)
     with pytest.raises(KeyboardInterrupt):
         material.gather(dataset, Path("detector"), preprocessreport.Report())

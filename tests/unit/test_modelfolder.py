@@ -23,6 +23,7 @@ from mousetal.modelconfig import (
     MvdConfig,
     RtdetrConfig,
     parse,
+    plain_name,
     to_json,
     with_classes,
 )
@@ -66,7 +67,15 @@ def _holder(document: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "config", [MVD, RTDETR, replace(MVD, background=None, multi_label=True), replace(MVD, temperature=1.7)]
+    "config",
+    [
+        MVD,
+        RTDETR,
+        replace(MVD, background=None, multi_label=True),
+        replace(MVD, temperature=1.7),
+        replace(MVD, name="cohort 3"),
+        replace(RTDETR, name="my-detector"),
+    ],
 )
 def test_a_config_survives_json(config: ModelConfig) -> None:
     assert parse(_document(config), "here") == config
@@ -241,6 +250,46 @@ def test_the_digest_tells_models_apart_and_not_their_places(tmp_path: Path) -> N
         digests[name] = modelfolder.locate(tmp_path / name).sha256()
     assert digests["model"] == digests["moved"]
     assert len(set(digests.values())) == 3
+
+
+@pytest.mark.parametrize("config", [MVD, RTDETR])
+def test_a_model_is_called_what_its_config_says_wherever_it_lies(config: ModelConfig, tmp_path: Path) -> None:
+    """In a container every model's folder has the same name."""
+    modelfolder.write(tmp_path / "mvd", config, TENSORS, "")
+    nameless = (tmp_path / "mvd" / "config.json").read_bytes()
+    located = modelfolder.locate(tmp_path / "mvd")
+    assert located.name == "mvd"
+    assert "name" not in _document(config), "older versions read it, and its digest is what it was"
+    modelfolder.write_config(tmp_path / "mvd", replace(config, name="first"))
+    assert modelfolder.locate(tmp_path / "mvd").name == "first"
+    assert modelfolder.read_config(tmp_path / "mvd") == replace(config, name="first")
+    modelfolder.write_config(tmp_path / "mvd", config)
+    assert (tmp_path / "mvd" / "config.json").read_bytes() == nameless
+    assert modelfolder.locate(tmp_path / "mvd").sha256() == located.sha256()
+    (tmp_path / "mvd" / "config.json").write_text(json.dumps(_document(config) | {"name": ""}))
+    assert modelfolder.locate(tmp_path / "mvd").name == "mvd"
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a" * 61, " a", "a@b", "models/a", "a\\b", 3, None])
+def test_a_name_that_is_no_plain_short_text_is_refused(name: object, tmp_path: Path) -> None:
+    for config in (MVD, RTDETR):
+        with pytest.raises(ModelError, match=r"^here: 'name' should be"):
+            parse(_document(config) | {"name": name}, "here")
+    modelfolder.write(tmp_path, MVD, TENSORS, "")
+    (tmp_path / "config.json").write_text(json.dumps(_document() | {"name": name}))
+    with pytest.raises(ModelError, match=r"config\.json: 'name' should be"):
+        modelfolder.locate(tmp_path)
+
+
+@given(text=st.text(max_size=80))
+def test_every_folder_s_name_gives_a_name(text: str) -> None:
+    """So that no training fails at its end because of what its folder is called."""
+    assert replace(MVD, name=plain_name(text)).name == plain_name(text)
+
+
+def test_a_plain_name_is_left_as_it_is() -> None:
+    assert plain_name("cohort 3, mäuse") == "cohort 3, mäuse"
+    assert plain_name(" a@b/c\n ") == "a-b-c-"
 
 
 # --- what a path holds ---

@@ -32,7 +32,6 @@ from training.clips import Clip, read_frames, read_table
 from training.cutting import CutRules, frame_labels
 from training.hardnegatives import Earlier
 from training.preprocess import Knobs
-from training.recordings import Same
 from training.synthetic import BEHAVIORS
 
 GROOM, TWITCH = BEHAVIORS
@@ -292,22 +291,6 @@ def test_a_run_that_was_killed_goes_on_to_the_same_clips(copied: tuple[Dataset, 
     assert len(report.done) + len(report.reused) == 2
     assert table_text(folder) == whole
     assert set(folder.glob("*/*.avi")) == {clip.path for clip in read_table(folder).clips}
-
-
-def test_parts_of_one_recording_are_found_before_the_split_and_after_it_they_are_a_leak(
-    copied: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dataset, folder = copied
-    (train,), (validation,) = dataset.in_split("train"), dataset.in_split("validation")
-    pair = Same(train.path, validation.path, ((2.0, 0.0),))
-    monkeypatch.setattr(preprocess.recordings, "find", lambda *_: [pair])
-    report = run(dataset, folder)
-    assert [leak for leak in report.leaks if "hold the same recording" in leak], "the sides were given before"
-    report = preprocess.preprocess(dataset.root, folder, None, KNOBS, is_anew=True)[1]
-    after = {entry.path: entry.split for entry in datasets.read(dataset.root).videos}
-    assert after[train.path] == after[validation.path]
-    assert not report.leaks
-    assert f"the same recording is in {train.path} at 2.0 s and {validation.path} at 0.0 s" in report.notes
 
 
 def store_results(output: Path, name: str, entry: datasets.VideoEntry, sure_at: int, content: str) -> None:

@@ -23,7 +23,7 @@ from mousetal import modelfolder
 from mousetal.detector.keys import to_official
 from mousetal.errors import ModelError, OutputError, RecordError, SettingsError
 from mousetal.execution import Execution
-from mousetal.modelconfig import RtdetrConfig
+from mousetal.modelconfig import RtdetrConfig, plain_name
 from training import coco, train_detector
 from training.detectorfeed import Deck, parts
 from training.detectorknobs import Knobs
@@ -308,8 +308,7 @@ def test_pictures_without_an_animal_are_learned_from(precision: str, images: Ima
 def test_a_run_leaves_a_model_folder_that_loads_and_an_export_of_it(images: Images, tmp_path: Path) -> None:
     network = train_detector.train(KNOBS, images, tmp_path, validation=images, classes=("rat",))
     best = mousetal.detector.load(tmp_path / "best")
-    assert best.spec.classes == ("rat",)
-    assert best.spec.input_size == 64
+    assert (best.spec.classes, best.spec.name, best.spec.input_size) == (("rat",), plain_name(tmp_path.name), 64)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["AP"] == pytest.approx(max(logged(tmp_path, "AP")), rel=1e-4)
     assert best.config.provenance["metrics"] == metrics
@@ -317,7 +316,8 @@ def test_a_run_leaves_a_model_folder_that_loads_and_an_export_of_it(images: Imag
     if metrics["step"] == KNOBS.steps:
         assert_same_weights(network, best.network)
     train_detector.detectorcard.copy(tmp_path / "best", tmp_path / "exported")
-    assert mousetal.detector.load(tmp_path / "exported").spec.classes == ("rat",)
+    exported = mousetal.detector.load(tmp_path / "exported").spec
+    assert (exported.classes, exported.name) == (("rat",), "exported")
     card = (tmp_path / "exported" / "README.md").read_text()
     assert card.startswith("# exported\n")
     assert "| AP50 |" in card

@@ -42,6 +42,7 @@ class Networks:
     ) -> None:
         self.classifier = mousetal.mvd.load(model, device, precision, backend="auto")
         self._detector = mousetal.detector.load(detector, device, precision, backend="auto") if detector else None
+        log.info("computed on %s", self.classifier.spec.device)
         self._dataset, self._out, self._weights = dataset, out, weights_digest(model)
 
     def result(self, entry: VideoEntry) -> VideoResult:
