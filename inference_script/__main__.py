@@ -95,7 +95,8 @@ def _write_down(job: batch.Batch, outcome: batch.Outcome, started_at: str, *, wi
         outputs.write_tables(config.output, outcome.rows, outcome.intervals)
         atomic.write_json(config.output / "run.json", run)
         if "supervisely" in config.formats:
-            outputs.write_project(job.foreign_folder, job.inputs.videos, *specs)
+            compat = config.reference_compat
+            outputs.write_project(job.foreign_folder, job.inputs.videos, *specs, reference_compat=compat)
         job.hashes.save()
         if with_report:
             write_report(config.output, batch.results_of(job, outcome.rows), outcome.rows, run)

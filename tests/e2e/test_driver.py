@@ -275,8 +275,15 @@ def test_windows_can_be_scored_again_without_the_video(drive: Drive) -> None:
 
 
 def test_compat_writes_the_reference_systems_windows(drive: Drive) -> None:
-    assert drive(None, "--reference-compat", "--formats", "reference") == 0
-    (record,) = json.loads((drive.output / "videos/predictions/a.mp4.json").read_text())
+    assert drive(None, "--reference-compat", "--formats", "reference,supervisely") == 0
+    text = (drive.output / "videos/predictions/a.mp4.json").read_text()
+    (record,) = json.loads(text)
+    assert text == json.dumps([record], indent=4)
+    project = drive.output / "videos/SLY_project"
+    annotation = json.loads((project / "predictions/ann/a.mp4.json").read_text())
+    assert [tag["frameRange"] for tag in annotation["tags"]] == [record["frame_range"]] * 2
+    assert annotation["frames"] == annotation["objects"] == []
+    assert json.loads((project / "meta.json").read_text())["classes"] == []
     assert record["frame_range"] == [8, 24], "from the first frame of window 2 to the last of window 4, plus the rate"
     assert record["confidence"] == pytest.approx(0.8)
     last = records.read_video(drive.output, "a.mp4").scores[-1].window
