@@ -1,7 +1,8 @@
 """Videos in, behaviour bouts out: `python -m inference_script --input videos --output output`.
 
-Exit codes: 0 all well, 1 some or all videos failed (the table says which), 2 wrong usage or settings, 3 a defect of
-ours (a report is left for a bug ticket), 130 interrupted (run it again to go on).
+Exit codes: 0 all well, 1 some or all videos failed (the table says which) or a model or service could not be used,
+2 wrong usage or settings, 3 a defect of ours (a report is left for a bug ticket), 130 interrupted (run it again to go
+on).
 """
 
 from __future__ import annotations
