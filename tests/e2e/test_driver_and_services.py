@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 import mousetal.mvd
 from inference_script import models as driver_models
+from inference_script import video_job
 from inference_script.__main__ import main
 from mousetal import records
 from mousetal.types import ClipBatch, Float32Array
@@ -133,7 +134,10 @@ def test_services_that_are_not_there(drive: Drive, capsys: Capture) -> None:
     assert told.startswith(f"error: the detector service at {address} is not ready after 0.3 s (START_TIMEOUT_S)")
 
 
-def test_a_service_that_hangs_ends_the_batch_and_not_the_night(drive: Drive, capsys: Capture) -> None:
+def test_a_service_that_hangs_ends_the_batch_and_not_the_night(
+    drive: Drive, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_job, "FIRST_PAUSE_S", 0.0)
     for name in ("c.mp4", "d.mp4"):
         write_video(drive.videos / name, num_frames=60)
     classifier = ToyClassifier()
