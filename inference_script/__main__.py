@@ -1,7 +1,8 @@
 """Videos in, behaviour bouts out: `python -m inference_script --input videos --output output`.
 
-Exit codes: 0 all well, 1 some or all videos failed (the table says which), 2 wrong usage or settings, 3 a defect of
-ours (a report is left for a bug ticket), 130 interrupted (run it again to go on).
+Exit codes: 0 all well, 1 some or all videos failed (the table says which) or a model or service could not be used,
+2 wrong usage or settings, 3 a defect of ours (a report is left for a bug ticket), 130 interrupted (run it again to go
+on).
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def _write_down(job: batch.Batch, outcome: batch.Outcome, started_at: str, *, wi
         outputs.write_tables(config.output, outcome.rows, outcome.intervals)
         atomic.write_json(config.output / "run.json", run)
         if "supervisely" in config.formats:
-            outputs.write_project(job.foreign_folder, job.inputs.videos, *specs)
+            compat = config.reference_compat
+            outputs.write_project(job.foreign_folder, job.inputs.videos, *specs, reference_compat=compat)
         job.hashes.save()
         if with_report:
             write_report(config.output, batch.results_of(job, outcome.rows), outcome.rows, run)

@@ -34,16 +34,26 @@ def write_formats(base: Path, video: InputVideo, result: VideoResult, formats: S
     """
     for name in formats:
         if name in FOREIGN:
-            path_of, document_of, indent = FOREIGN[name]
+            path_of, write = FOREIGN[name]
             path = path_of(base, video)
             if again or not path.is_file():
-                atomic.write_json(path, document_of(result), indent)
+                write(path, result)
 
 
-def write_project(base: Path, videos: Iterable[InputVideo], detector: DetectorSpec, classifier: ClassifierSpec) -> None:
-    """The files of a Supervisely project that belong to no video; the videos themselves are not copied."""
+def write_project(
+    base: Path,
+    videos: Iterable[InputVideo],
+    detector: DetectorSpec,
+    classifier: ClassifierSpec,
+    *,
+    reference_compat: bool = False,
+) -> None:
+    """The files of a Supervisely project that belong to no video; the videos themselves are not copied.
+
+    In the reference system's there is no class, as its annotations have no boxes.
+    """
     project = base / "SLY_project"
-    animals = detector.classes[:1] or (supervisely.ANIMAL,)
+    animals = () if reference_compat else detector.classes[:1] or (supervisely.ANIMAL,)
     atomic.write_json(project / "meta.json", supervisely.meta_document(classifier.classes, animals))
     atomic.write_json(project / "key_id_map.json", supervisely.key_id_document())
     for dataset in {project_dataset(video) for video in videos}:
@@ -131,7 +141,15 @@ def project_dataset(video: InputVideo) -> str:
     return video.dataset or "/datasets/".join((FLAT_DATASET, *Path(video.name).parts[:-1]))
 
 
-FOREIGN: Mapping[str, tuple[Callable[[Path, InputVideo], Path], Callable[[VideoResult], Any], int]] = {
-    "reference": (_reference_path, reference.records, reference.INDENT),
-    "supervisely": (_annotation_path, supervisely.annotation_document, 1),
+def _write_reference(path: Path, result: VideoResult) -> None:
+    atomic.write_text(path, reference.text(result))
+
+
+def _write_annotation(path: Path, result: VideoResult) -> None:
+    atomic.write_json(path, supervisely.annotation_document(result))
+
+
+FOREIGN: Mapping[str, tuple[Callable[[Path, InputVideo], Path], Callable[[Path, VideoResult], None]]] = {
+    "reference": (_reference_path, _write_reference),
+    "supervisely": (_annotation_path, _write_annotation),
 }

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 PART_EVERY_S = 20.0  # what a crash may cost
 MOST_RETRIES = 3  # in a row, without a single window in between
+# Before the second retry in a row, and twice as long before each further one. A service that dies again at once may be
+# short of memory that is free again in a moment.
+FIRST_PAUSE_S = 1.0
 
 Reach = Callable[[int], None]
 
@@ -82,7 +85,14 @@ def analyse_video(
                 log.warning(
                     "A service went away; waiting for it. video=%s try=%d of %d %s", name, retries, MOST_RETRIES, error
                 )
+                if company.is_over.wait(pause_s(retries)):
+                    raise
                 models.recover()
+
+
+def pause_s(retries: int) -> float:
+    """How long to wait before this retry in a row (from 1); the first is tried at once."""
+    return FIRST_PAUSE_S * 2 ** (retries - 2) if retries > 1 else 0.0
 
 
 def _go_on(

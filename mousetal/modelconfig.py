@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
 from mousetal.acceptance import Tolerances
-from mousetal.errors import ModelError
+from mousetal.errors import ModelError, SettingsError
 from mousetal.types import BoutRule
 
 FORMAT_VERSION = 1
@@ -115,11 +115,11 @@ AnyConfig = TypeVar("AnyConfig", MvdConfig, RtdetrConfig)
 
 
 def with_classes(config: AnyConfig, class_names: tuple[str, ...] | None, where: str) -> AnyConfig:
-    """The config with other class names, same order and count. Raises ModelError when the count differs."""
+    """The config with other class names, same order and count. Raises SettingsError when the count differs."""
     if class_names is None:
         return config
     if len(class_names) != len(config.classes):
-        raise ModelError(
+        raise SettingsError(
             f"{where}: CLASS_NAMES has {len(class_names)} names ({', '.join(class_names)}), but the model has "
             f"{len(config.classes)} classes ({', '.join(config.classes)}). Give one name per class, in order."
         )

@@ -95,7 +95,14 @@ KEYS: tuple[Key, ...] = (
         "what computes the networks: auto (OpenVINO on a CPU where it is installed, else torch), torch or openvino",
         choices=BACKENDS,
     ),
-    Key("COMPILE", ALL, "0", "1: torch.compile (slow start, faster on a GPU)", is_switch=True),
+    Key(
+        "COMPILE",
+        (DRIVER, MVD),
+        "0",
+        "1: torch.compile for the action model (slow start, faster on a GPU). For services outside of containers, or "
+        "that the driver starts: it needs a C++ compiler, which the images lack",
+        is_switch=True,
+    ),
     Key("THREADS", ALL, "0", "CPU threads of each service. 0: one per core"),
     Key(
         "DETECTOR_ADDRESS",

@@ -76,7 +76,10 @@ class DriverSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """What one model service is to load and where it is to listen. ``threads`` 0 means one per core."""
+    """What one model service is to load and where it is to listen. ``threads`` 0 means one per core.
+
+    ``compile`` and ``class_names`` are the MVD service's alone.
+    """
 
     kind: Literal["detector", "mvd"]
     model_dir: Path
@@ -146,7 +149,8 @@ def read_service(
 ) -> ServiceSettings:
     """One service's settings out of parsed flags, the environment and `.env`; raises SettingsError."""
     values, notes = _collect(kind, arguments, environ)
-    model = values["DETECTOR_DIR" if kind == "detector" else "MODEL_DIR"]
+    is_mvd = kind == "mvd"
+    model = values["MODEL_DIR" if is_mvd else "DETECTOR_DIR"]
     return ServiceSettings(
         kind=kind,
         model_dir=model.required_path(),
@@ -154,9 +158,9 @@ def read_service(
         device=values["DEVICE"].device(),
         precision=values["PRECISION"].choice(),
         backend=values["BACKEND"].choice(),
-        compile=values["COMPILE"].switch(),
+        compile=is_mvd and values["COMPILE"].switch(),
         threads=values["THREADS"].whole(0, 4096),
-        class_names=(values["CLASS_NAMES"].names() or None) if kind == "mvd" else None,
+        class_names=(values["CLASS_NAMES"].names() or None) if is_mvd else None,
         tls=_tls(values),
         log_level=values["LOG_LEVEL"].choice(),
         notes=notes,

@@ -1,11 +1,13 @@
 """The reference system's predictions file: a JSON array of `frame_range`, `label`, `confidence`, `bbox`, indent 4.
 
-A frame range there ends one past the last frame, though it is called inclusive, so ours are written as they are. With
-`REFERENCE_COMPAT` the content is that system's too, made from the windows by its rules; otherwise it is our bouts.
+The bytes are what that system's `json.dump` gives: no newline at the end. A frame range there ends one past the last
+frame, though it is called inclusive, so ours are written as they are. With `REFERENCE_COMPAT` the content is that
+system's too, made from the windows by its rules; otherwise it is our bouts.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from mousetal.reference import segments_of
@@ -27,6 +29,11 @@ def records(result: VideoResult) -> list[dict[str, Any]]:
         _record(bout.start_frame, bout.end_frame, label[bout.behavior], bout.confidence, bout.box_xyxy or whole)
         for bout in sorted(result.bouts, key=lambda bout: (bout.start_frame, bout.end_frame))
     ]
+
+
+def text(result: VideoResult) -> str:
+    """The file of one video."""
+    return json.dumps(records(result), indent=INDENT)
 
 
 def _record(start: int, end: int, label: int, confidence: float, box: tuple[int, int, int, int]) -> dict[str, Any]:

@@ -4,7 +4,8 @@
 
 There a frame range counts its last frame in; here it never does, and this file is where that changes. As in the
 reference system's projects a bout is two tags of one range, the behaviour and `confidence`: a value on the behaviour's
-own tag means a count of repeats there. Unlike those, the range ends inside the video and the animal's boxes are there.
+own tag means a count of repeats there. Unlike those, the range ends inside the video and the animal's boxes are there;
+not so with `REFERENCE_COMPAT`, where ranges are that system's, one frame too long for the platform, without any box.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from mousetal import atomic
 from mousetal.errors import RecordError
+from mousetal.formats import reference
 from mousetal.types import Bout, BoxInt, FrameBox, FrameRange, Label, VideoResult
 
 CONFIDENCE = "confidence"
@@ -88,16 +90,13 @@ def read_annotation(path: Path) -> Annotation:
 
 def annotation_document(result: VideoResult) -> dict[str, Any]:
     """One video's bouts and boxes as an annotation. The keys come from the content, so a second run gives the same."""
-    video, animal = result.video, _key(result.video, "object")
-    return {
-        "size": {"height": result.info.height, "width": result.info.width},
-        "description": "",
-        "key": _key(video, "video"),
-        "tags": [tag for number, bout in enumerate(result.bouts) for tag in _bout_tags(video, number, bout)],
-        "objects": [{"key": animal, "classTitle": animal_class(result), "tags": []}] if result.boxes else [],
-        "frames": _frames(video, result.boxes, animal, (result.info.width, result.info.height), result.info.num_frames),
-        "framesCount": result.info.num_frames,
+    video, info = result.video, result.info
+    told = _reference_segments(result) if result.reference_compat else [_segment(bout) for bout in result.bouts]
+    document = {
+        **empty_annotation(video, info.width, info.height, info.num_frames),
+        "tags": [tag for number, segment in enumerate(told) for tag in _segment_tags(video, number, *segment)],
     }
+    return document if result.reference_compat else with_boxes(document, video, result.boxes, animal_class(result))
 
 
 def with_boxes(document: dict[str, Any], video: str, boxes: Sequence[FrameBox], class_title: str) -> dict[str, Any]:
@@ -178,12 +177,23 @@ def animal_class(result: VideoResult) -> str:
     return result.detector.classes[0] if result.detector.classes else ANIMAL
 
 
-def _bout_tags(video: str, number: int, bout: Bout) -> list[dict[str, Any]]:
-    frame_range = [bout.start_frame, bout.end_frame - 1]
+def _segment(bout: Bout) -> tuple[str, list[int], float]:
+    return bout.behavior, [bout.start_frame, bout.end_frame - 1], bout.confidence
+
+
+def _reference_segments(result: VideoResult) -> list[tuple[str, list[int], float]]:
+    """What the predictions file holds, its ranges copied as they are: the last may end after the video."""
+    classes = result.classifier.classes
+    return [(classes[one["label"]], one["frame_range"], one["confidence"]) for one in reference.records(result)]
+
+
+def _segment_tags(
+    video: str, number: int, name: str, frame_range: list[int], confidence: float
+) -> list[dict[str, Any]]:
     shared = {"frameRange": frame_range, "isFinished": True, "nonFinalValue": False}
     return [
-        {"name": bout.behavior, **shared, "key": _key(video, f"tag {number}")},
-        {"name": CONFIDENCE, "value": bout.confidence, **shared, "key": _key(video, f"confidence {number}")},
+        {"name": name, **shared, "key": _key(video, f"tag {number}")},
+        {"name": CONFIDENCE, "value": confidence, **shared, "key": _key(video, f"confidence {number}")},
     ]
 
 

@@ -45,7 +45,8 @@ def load(
     (`acceptance`), else torch in fp32 is, with a warning. ``class_names`` replaces the stored (or, for runs of the
     reference system, assumed) names, in the model's order. What had to be assumed is logged and stands in
     ``spec.assumptions``.
-    Raises ModelError when the path holds no such model or its weights do not fit, SettingsError for an unusable device.
+    Raises ModelError when the path holds no such model or its weights do not fit, SettingsError for an unusable device,
+    another number of class names than the model has, or a compiler that is not there.
     """
     execution = Execution.on(device, precision, compile, backend, threads)
     located = modelfolder.locate(Path(path))

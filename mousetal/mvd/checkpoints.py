@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mousetal.errors import ModelError
+from mousetal.errors import ModelError, SettingsError
 from mousetal.modelconfig import ClipInput, MvdConfig
 from mousetal.modelfolder import LISTED_TENSORS, Located
 from mousetal.mvd import legacyconfig
@@ -170,7 +170,8 @@ def _classes(located: Located, class_names: tuple[str, ...] | None, count: int) 
     names = class_names or (TRAINING_APP_CLASSES if by_app else COMMAND_LINE_CLASSES)
     if len(names) != count:
         origin = "CLASS_NAMES has" if class_names else "runs of the reference system usually have"
-        raise ModelError(
+        # Names that were said are a setting to change; else it is the model that is not what we know.
+        raise (SettingsError if class_names else ModelError)(
             f"{located.weights}: the network has {count} classes, {origin} {len(names)} ({', '.join(names)}). "
             "Set CLASS_NAMES to one name per class, in order."
         )

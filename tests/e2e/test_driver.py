@@ -26,8 +26,9 @@ from tests.fixtures.videos import write_video
 
 @pytest.fixture
 def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drive:
-    """Two videos, one in a subfolder; nothing of the surroundings is read."""
+    """Two videos, one in a subfolder; nothing of the surroundings is read, and no retry is waited for."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(video_job, "FIRST_PAUSE_S", 0.0)
     (tmp_path / "videos" / "cage 1").mkdir(parents=True)
     write_video(tmp_path / "videos" / "a.mp4", num_frames=60)
     write_video(tmp_path / "videos" / "cage 1" / "b.avi", codec="mpeg4", num_frames=41)
@@ -204,6 +205,25 @@ def test_a_video_that_kills_the_service_every_time_costs_only_itself(drive: Driv
     assert f"a service went away {most} times at the same place" in drive.reasons["a.mp4"]
 
 
+def test_retries_in_a_row_are_further_and_further_apart(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [video_job.pause_s(retries) for retries in (1, 2, 3)] == [0, 0, 0]
+    monkeypatch.setattr(video_job, "FIRST_PAUSE_S", 0.2)
+    assert [video_job.pause_s(retries) for retries in (1, 2, 3)] == [0, 0.2, 0.4]
+    died: list[float] = []
+    recovered: list[float] = []
+
+    def die() -> None:
+        died.append(time.monotonic())
+        if len(died) <= video_job.MOST_RETRIES:
+            raise gone()
+
+    models = FakeModels(before_classify=die, on_recover=lambda: recovered.append(time.monotonic()))
+    assert drive(models) == 0
+    for retries, (death, recovery) in enumerate(zip(died, recovered, strict=False), 1):
+        assert recovery - death >= video_job.pause_s(retries)
+    assert len(recovered) == video_job.MOST_RETRIES
+
+
 @pytest.mark.parametrize("every_s", [0.0, 3600.0], ids=["many parts", "one part"])
 def test_an_interrupted_video_goes_on_where_it_stopped(
     drive: Drive, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, every_s: float
@@ -278,8 +298,15 @@ def test_windows_can_be_scored_again_without_the_video(drive: Drive) -> None:
 
 
 def test_compat_writes_the_reference_systems_windows(drive: Drive) -> None:
-    assert drive(None, "--reference-compat", "--formats", "reference") == 0
-    (record,) = json.loads((drive.output / "videos/predictions/a.mp4.json").read_text())
+    assert drive(None, "--reference-compat", "--formats", "reference,supervisely") == 0
+    text = (drive.output / "videos/predictions/a.mp4.json").read_text()
+    (record,) = json.loads(text)
+    assert text == json.dumps([record], indent=4)
+    project = drive.output / "videos/SLY_project"
+    annotation = json.loads((project / "predictions/ann/a.mp4.json").read_text())
+    assert [tag["frameRange"] for tag in annotation["tags"]] == [record["frame_range"]] * 2
+    assert annotation["frames"] == annotation["objects"] == []
+    assert json.loads((project / "meta.json").read_text())["classes"] == []
     assert record["frame_range"] == [8, 24], "from the first frame of window 2 to the last of window 4, plus the rate"
     assert record["confidence"] == pytest.approx(0.8)
     last = records.read_video(drive.output, "a.mp4").scores[-1].window

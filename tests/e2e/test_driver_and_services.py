@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 import mousetal.mvd
 from inference_script import models as driver_models
+from inference_script import video_job
 from inference_script.__main__ import main
 from mousetal import records
 from mousetal.types import ClipBatch, Float32Array
@@ -83,9 +84,9 @@ def broken(tmp_path: Path, model_folders: Path) -> Path:
     return Path(shutil.copytree(model_folders, tmp_path / "models"))
 
 
-def failed_start(drive: Drive, folder: Path, capsys: Capture, *flags: str) -> str:
-    """The message with which a run ends that never got its models."""
-    assert embedded(drive, folder, *flags) in (1, 2)
+def failed_start(drive: Drive, folder: Path, capsys: Capture, code: int, *flags: str) -> str:
+    """The message with which a run ends that never got its models; ``code`` is its exit code."""
+    assert embedded(drive, folder, *flags) == code
     told = capsys.readouterr().err
     assert told.count("error: ") == 1
     assert "Traceback" not in told
@@ -101,7 +102,7 @@ def test_a_model_folder_that_is_not_there(drive: Drive, model_folders: Path, cap
 
 
 def test_a_model_of_the_wrong_kind(drive: Drive, model_folders: Path, capsys: Capture) -> None:
-    told = failed_start(drive, model_folders, capsys, "--model-dir", str(model_folders / "detector"))
+    told = failed_start(drive, model_folders, capsys, 1, "--model-dir", str(model_folders / "detector"))
     assert "mvd" in told
     assert str(model_folders / "detector") in told
 
@@ -112,13 +113,13 @@ def test_a_model_with_wrong_tensors_is_refused_with_their_list(drive: Drive, bro
     name = sorted(tensors)[0]
     tensors["unheard.of"] = tensors.pop(name)
     save_file(tensors, path)
-    told = failed_start(drive, broken, capsys)
+    told = failed_start(drive, broken, capsys, 1)
     assert name in told
     assert "unheard.of" in told
 
 
 def test_class_names_that_are_not_as_many_as_the_model_has(drive: Drive, model_folders: Path, capsys: Capture) -> None:
-    told = failed_start(drive, model_folders, capsys, "--class-names", "idle,Self-Grooming")
+    told = failed_start(drive, model_folders, capsys, 2, "--class-names", "idle,Self-Grooming")
     assert re.search(r"\b3\b.*\b2\b|\b2\b.*\b3\b", told), told
 
 
@@ -133,7 +134,10 @@ def test_services_that_are_not_there(drive: Drive, capsys: Capture) -> None:
     assert told.startswith(f"error: the detector service at {address} is not ready after 0.3 s (START_TIMEOUT_S)")
 
 
-def test_a_service_that_hangs_ends_the_batch_and_not_the_night(drive: Drive, capsys: Capture) -> None:
+def test_a_service_that_hangs_ends_the_batch_and_not_the_night(
+    drive: Drive, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_job, "FIRST_PAUSE_S", 0.0)
     for name in ("c.mp4", "d.mp4"):
         write_video(drive.videos / name, num_frames=60)
     classifier = ToyClassifier()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,8 +24,9 @@ WAIT_S = 20.0
 
 @pytest.fixture
 def drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drive:
-    """Four videos of different lengths."""
+    """Four videos of different lengths; no retry is waited for."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(video_job, "FIRST_PAUSE_S", 0.0)
     (tmp_path / "videos").mkdir()
     for number, name in enumerate(NAMES):
         write_video(tmp_path / "videos" / name, num_frames=40 + 7 * number)
@@ -135,6 +137,28 @@ def test_an_interrupt_ends_all_that_is_under_way_and_keeps_it(drive: Drive) -> N
     whole = FakeModels()
     assert drive(whole, "--force") == 0
     assert sorted(models.windows_classified + again.windows_classified) == sorted(whole.windows_classified)
+
+
+def test_an_interrupt_does_not_wait_for_the_pause_before_a_retry(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service dies whenever the video that came first is shown; beside its pause the other is interrupted."""
+    monkeypatch.setattr(video_job, "FIRST_PAUSE_S", 10 * WAIT_S)
+    arrived, is_pausing = threading.Semaphore(1), threading.Event()
+    deaths: list[int] = []
+
+    def before_classify() -> None:
+        thread = threading.get_ident()
+        if arrived.acquire(blocking=False) or thread in deaths:
+            deaths.append(thread)
+            if len(deaths) == 2:
+                is_pausing.set()
+            raise gone()
+        assert is_pausing.wait(WAIT_S)
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    assert drive(FakeModels(before_classify=before_classify), "--videos-at-once", "2") == 130
+    assert time.monotonic() - started < WAIT_S
+    assert len(deaths) == 2
 
 
 def test_a_defect_on_one_video_does_not_cost_the_others(drive: Drive) -> None:

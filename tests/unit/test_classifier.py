@@ -168,7 +168,7 @@ def test_an_unusable_device_or_precision_is_a_setting_to_change(
 
 def test_other_class_names_take_the_places_of_the_stored(folder: Path) -> None:
     assert mvd.load(folder, class_names=("rest", "groom", "twitch")).spec.classes == ("rest", "groom", "twitch")
-    with pytest.raises(ModelError, match="CLASS_NAMES has 1 names"):
+    with pytest.raises(SettingsError, match="CLASS_NAMES has 1 names"):
         mvd.load(folder, class_names=("rest",))
 
 

@@ -63,7 +63,7 @@ def test_a_config_whose_classes_are_not_the_network_s_is_refused(folder: Path, t
 
 
 def test_class_names_of_another_number_are_refused(folder: Path) -> None:
-    with pytest.raises(ModelError, match="CLASS_NAMES has 3 names"):
+    with pytest.raises(SettingsError, match="CLASS_NAMES has 3 names"):
         detector.load(folder, class_names=("a", "b", "c"))
     assert detector.load(folder, class_names=("rat", "glove")).spec.classes == ("rat", "glove")
 

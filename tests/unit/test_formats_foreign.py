@@ -129,6 +129,32 @@ def test_in_compat_mode_records_are_the_reference_systems_merge_of_windows() -> 
     assert records[0]["confidence"] == pytest.approx(0.9)
 
 
+def test_the_predictions_file_is_json_dump_to_the_byte() -> None:
+    scores = tuple(window(i, label, 0.7) for i, label in enumerate([0, 1, 0, 1, 2]))
+    for result in (stored_result(), stored_result(bouts=()), stored_result(scores=scores, reference_compat=True)):
+        assert reference.text(result) == json.dumps(reference.records(result), indent=4)
+    assert reference.text(stored_result()).startswith('[\n    {\n        "frame_range": [\n            2,\n')
+
+
+def test_in_compat_mode_tags_copy_the_records_ranges_and_there_are_no_boxes() -> None:
+    """Ranges end one past their last frame, the last one after the video of NUM_FRAMES."""
+    scores = tuple(window(i, label, 0.9) for i, label in enumerate([0, 1, 0, 1, 2]))
+    result = stored_result(scores=scores, reference_compat=True)
+    assert result.boxes
+    document = supervisely.annotation_document(result)
+    assert (document["objects"], document["frames"], document["framesCount"]) == ([], [], NUM_FRAMES)
+    assert [(tag["name"], tag["frameRange"]) for tag in document["tags"]] == [
+        ("Self-Grooming", [16, 80]),
+        ("confidence", [16, 80]),
+        ("Head/Body TWITCH", [64, 96]),
+        ("confidence", [64, 96]),
+    ]
+    first, second = (record["confidence"] for record in reference.records(result))
+    assert [tag.get("value") for tag in document["tags"]] == [None, first, None, second]
+    names = ["name", "value", "frameRange", "isFinished", "nonFinalValue", "key"]
+    assert [list(tag) for tag in document["tags"]] == [[n for n in names if n != "value"], names] * 2
+
+
 def test_compat_records_are_the_golden_ones(golden: Path) -> None:
     """Our windows always have a crop, so cases without one are left to the tests of the merge itself."""
     cases = json.loads((golden / "merge_postprocess.json").read_text())

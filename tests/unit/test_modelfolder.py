@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mousetal import modelfolder
-from mousetal.errors import ModelError, OutputError
+from mousetal.errors import ModelError, OutputError, SettingsError
 from mousetal.modelconfig import (
     ClipInput,
     ImageInput,
@@ -178,7 +178,7 @@ def test_a_config_is_replaced_without_touching_the_weights(tmp_path: Path) -> No
 def test_class_names_are_replaced_in_order_and_only_by_as_many() -> None:
     assert with_classes(MVD, None, "here") is MVD
     assert with_classes(MVD, ("rest", "groom", "twitch"), "here").classes == ("rest", "groom", "twitch")
-    with pytest.raises(ModelError, match=r"CLASS_NAMES has 2 names \(rest, groom\), but the model has 3 classes"):
+    with pytest.raises(SettingsError, match=r"CLASS_NAMES has 2 names \(rest, groom\), but the model has 3 classes"):
         with_classes(MVD, ("rest", "groom"), "here")
 
 

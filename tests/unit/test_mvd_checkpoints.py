@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from mousetal import mvd
-from mousetal.errors import ModelError
+from mousetal.errors import ModelError, MousetalError, SettingsError
 from mousetal.mvd.checkpoints import COMMAND_LINE_CLASSES, TRAINING_APP_CLASSES, VARIANTS
 from mousetal.mvd.legacyconfig import read_text, settings
 from tests.fixtures.classifiers import tiny_network
@@ -142,17 +142,17 @@ def test_without_a_class_named_idle_the_first_is_the_background_and_said_to_be(t
 
 
 @pytest.mark.parametrize(
-    ("count", "names", "message"),
+    ("count", "names", "error", "message"),
     [
-        (5, None, r"the network has 5 classes, runs of the reference system usually have 3 .*Set CLASS_NAMES"),
-        (3, ("idle", "groom"), r"the network has 3 classes, CLASS_NAMES has 2 \(idle, groom\)"),
+        (5, None, ModelError, r"has 5 classes, runs of the reference system usually have 3 .*Set CLASS_NAMES"),
+        (3, ("idle", "groom"), SettingsError, r"the network has 3 classes, CLASS_NAMES has 2 \(idle, groom\)"),
     ],
 )
 def test_another_number_of_classes_than_of_names_is_refused(
-    tmp_path: Path, count: int, names: tuple[str, ...] | None, message: str
+    tmp_path: Path, count: int, names: tuple[str, ...] | None, error: type[MousetalError], message: str
 ) -> None:
     config = CONFIG_TXT.replace("nb_classes           3", f"nb_classes           {count}")
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(error, match=message):
         mvd.load(_run(tmp_path, _state(num_classes=count), config), class_names=names)
 
 

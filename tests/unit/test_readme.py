@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from inference_script.report.words import FLAG_WORDS
+from mousetal import atomic, records
+from mousetal.formats.csv import BOX_COLUMNS, INTERVAL_COLUMNS, VIDEO_COLUMNS
+from tests.fixtures.stored import stored_result
+
 
 def file_map(root: Path) -> set[str]:
     """Every path named in the README's map of the files."""
@@ -42,3 +47,12 @@ def test_every_make_target_that_the_documents_name_exists(root: Path) -> None:
     for name in ("README.md", "CONTRIBUTING.md"):
         named = set(re.findall(r"\bmake ([a-z-]+)\b(?= |`|$)", (root / name).read_text(encoding="utf-8"), re.MULTILINE))
         assert named - targets <= {"install"}, name
+
+
+def test_every_flag_column_and_array_of_the_results_is_explained(root: Path, tmp_path: Path) -> None:
+    records.write_video(tmp_path, stored_result())
+    arrays = atomic.read_arrays(records.windows_path(tmp_path, stored_result().video))
+    text = (root / "README.md").read_text(encoding="utf-8").split("## What comes out")[1].split("## In Docker")[0]
+    explained = set(re.findall(r"`([a-z0-9_]+)`", text)) | {"box_y1", "box_x2"}  # within `box_x1` … `box_y2`
+    names = {*FLAG_WORDS, *INTERVAL_COLUMNS, *VIDEO_COLUMNS, *BOX_COLUMNS, *arrays}
+    assert sorted(names - explained) == []

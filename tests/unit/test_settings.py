@@ -179,9 +179,10 @@ def test_a_misspelt_key_is_pointed_out_and_foreign_keys_are_left_alone(here: Pat
 
 
 def test_each_service_reads_its_own_model_and_listens_at_its_own_place(here: Path) -> None:
-    found = service("detector", CLASS_NAMES="a,b")
+    found = service("detector", CLASS_NAMES="a,b", COMPILE="1")
     assert (found.model_dir, found.listen) == (here / "detector", "127.0.0.1:50051")
     assert found.class_names is None, "the names are the classifier's"
+    assert not found.compile, "only the classifier is compiled"
     found = service("mvd", "--listen", "unix:/tmp/x", CLASS_NAMES="a,b")
     assert (found.model_dir, found.listen, found.class_names) == (here / "mvd", "unix:/tmp/x", ("a", "b"))
 
