@@ -5,6 +5,7 @@
     python -m training.evaluate --predictions output/demo --truth videos           # a run's results on synthetic films
     python -m training.evaluate --predictions OUTPUT --dataset DIR --out OUT       # ... on a data set
     python -m training.evaluate --raters labels.csv --behavior Grooming --out OUT  # people beside each other
+    python -m training.evaluate --raters scores.xlsx --mapping mapping.toml ...    # ... in any table that import reads
 
 With --tune, bout rules and temperature are chosen on the validation videos and written into the model folder and its
 card. Results of analysed videos are kept in OUT: a second call goes on where the first stopped.
@@ -28,11 +29,13 @@ from training.evaluation import document, gather, mistakes, page, ratertable, tu
 from training.evaluation.share import Number
 from training.evaluation.tally import TOLERANCE_S, table, tally_results
 from training.exitcodes import guarded
+from training.importing.mapping import read_mapping
 
 if TYPE_CHECKING:
     from training.evaluation import analysis
 
 TUNING_SPLIT = "validation"
+NOT_PLAIN = (".boris", ".xlsx", ".xlsm")  # never a plain table of raters
 JSON_NAME, PAGE_NAME = "evaluation.json", "evaluation.html"
 
 log = logging.getLogger(__name__)
@@ -125,6 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
     """What the flags ask for."""
     if arguments.raters:
         return _run_raters(arguments)
+    if arguments.mapping:
+        raise SettingsError("--mapping says what the columns of --raters mean, and --raters is missing.")
     if arguments.predictions and arguments.truth:
         return _run_films(arguments)
     if not arguments.dataset:
@@ -184,7 +189,7 @@ def _run_predictions(arguments: argparse.Namespace, dataset: Dataset) -> int:
 def _run_raters(arguments: argparse.Namespace) -> int:
     if not arguments.out:
         raise SettingsError("--out is missing: the folder for results.")
-    read = ratertable.read(arguments.raters, arguments.fps)
+    read = _rater_table(arguments.raters, arguments.mapping, arguments.fps)
     behaviors = tuple(arguments.behavior or read.behaviors)
     if unknown := [name for name in behaviors if name not in read.behaviors]:
         raise SettingsError(f"--behavior: nobody saw {', '.join(unknown)}; there are {', '.join(read.behaviors)}.")
@@ -204,6 +209,12 @@ def _run_raters(arguments: argparse.Namespace) -> int:
     print(f"Krippendorff's alpha: {facts['krippendorff_alpha']}")
     print(f"written: {arguments.out / PAGE_NAME}")
     return 0
+
+
+def _rater_table(path: Path, mapping: Path | None, fps: float) -> ratertable.RaterTable:
+    if mapping is None and not path.is_dir() and path.suffix.lower() not in NOT_PLAIN:
+        return ratertable.read(path, fps)
+    return ratertable.read_mapped(path, read_mapping(mapping) if mapping else None, fps)
 
 
 def _report(content: dict[str, Any], out: Path) -> int:
@@ -232,8 +243,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--tolerance", type=float, default=TOLERANCE_S, help="seconds between starts of bouts, for --truth's table")
     add("--tune", action="store_true", help="choose bout rules and temperature, and write them into --model-dir")
     add("--raters", type=Path, help="table of bouts by several people: compare them")
+    add("--mapping", type=Path, help="what --raters' columns mean, as for training.import_videos; without it: columns "
+        "video, rater, behavior, start_s, end_s, or a BORIS or Supervisely project")  # fmt: skip
     add("--behavior", action="append", help="behaviour to compare with --raters; may be repeated (default: all)")
-    add("--fps", type=float, default=25.0, help="frames per second that --raters' times are laid on")
+    add(
+        "--fps",
+        type=float,
+        default=25.0,
+        help="frames per second that --raters' times are laid on and its frame numbers count in",
+    )
     add("--out", type=Path, help="folder for evaluation.json, evaluation.html and results")
     add("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
     add("--precision", default="fp32", help="fp32, bf16 or fp16")

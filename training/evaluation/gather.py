@@ -20,6 +20,7 @@ from training.evaluation.ratertable import RaterTable
 from training.evaluation.truth import Labelled
 
 STORED = "stored boxes"
+MOST_NOTES = 10  # about a table of labels
 ResultOf = Callable[[VideoEntry], VideoResult]
 
 
@@ -79,6 +80,9 @@ def of_raters(table: RaterTable, behaviors: Sequence[str], facts: dict[str, Any]
     notes = [f"There is no model here: two people are compared, and of {first} the first is called the truth."]
     if table.unusable:
         notes.append(f"{len(table.unusable)} rows could not be used. The first: {table.unusable[0]}.")
+    notes += table.notes[:MOST_NOTES]
+    if len(table.notes) > MOST_NOTES:
+        notes.append(f"{len(table.notes) - MOST_NOTES} more such notes; training.import_videos --all lists every one.")
     return Evaluated(pairs[first], BACKGROUND, facts, humans=pairs, notes=notes, has_model=False)
 
 
