@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,13 +50,18 @@ def evaluate_model(
     rater: str | None = None,
     device: str = "cpu",
     precision: str = "fp32",
+    boxes: Path | None = None,
 ) -> dict[str, Any]:
     """Analyse a split's videos, compare with the labels, write both files; gives the content of evaluation.json.
 
-    ``detector`` None takes the boxes stored in the data set. Also for what runs by itself after training.
+    ``detector`` None takes the boxes stored in the data set; ``boxes`` is a folder of pictures with true boxes to judge
+    the detector by. Also for what runs by itself after training.
     """
     networks = _networks(dataset, model, detector, out, device, precision)
+    judge = _judge(boxes, split, networks) if boxes else None  # read first: what is wrong there need not wait for hours
     evaluated = gather.of_dataset(dataset, split, networks.result, networks.facts(split), rater)
+    if judge:
+        evaluated = judge(evaluated)
     return publish(evaluated, dataset.root, out)
 
 
@@ -96,6 +101,28 @@ def _networks(
     from training.evaluation import analysis  # imports torch, which takes seconds and the other uses don't need
 
     return analysis.Networks(dataset, model, detector, out, device, precision)
+
+
+def _judge(boxes: Path, split: str, networks: analysis.Networks) -> Callable[[document.Evaluated], document.Evaluated]:
+    """What puts the detector's scores on pictures with true boxes into an evaluation."""
+    from training.evaluation import boxtruth  # torch, see above
+
+    found = networks.detector
+    if found is None:
+        raise SettingsError("--boxes judges a detector, and needs --detector-dir.")
+    told = boxtruth.read(boxes, split, found.spec)
+
+    def judged(evaluated: document.Evaluated) -> document.Evaluated:
+        scores = boxtruth.judge(found, told)
+        quality = replace(
+            evaluated.detector, labelled_frames=scores.pictures, ap50_95=scores.ap50_95, ap50=scores.ap50,
+            recall50=scores.recall50, mean_iou=None, truth=f"pictures of {boxes}, every box that the detector gives",
+        ) if evaluated.detector else None  # fmt: skip
+        notes = [f"True boxes: {told.report}"] if told.problems else []
+        notes += [f"True boxes: {len(scores.lost)} pictures or files lost. {scores.lost[0]}"] if scores.lost else []
+        return replace(evaluated, detector=quality, notes=[*evaluated.notes, *notes])
+
+    return judged
 
 
 def publish(evaluated: document.Evaluated, videos: Path | None, out: Path) -> dict[str, Any]:
@@ -141,6 +168,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_predictions(arguments, dataset)
     if not arguments.model_dir or bool(arguments.detector_dir) == arguments.stored_boxes:
         raise SettingsError("--model-dir is needed, and one of --detector-dir and --stored-boxes (or --predictions).")
+    if arguments.boxes and (arguments.stored_boxes or arguments.tune):
+        raise SettingsError("--boxes judges a detector: it goes with --detector-dir, and not with --tune.")
     import torch
 
     if arguments.threads:
@@ -155,8 +184,9 @@ def run(arguments: argparse.Namespace) -> int:
               f"{_shown(chosen.loss_after, 4)}; written to {arguments.model_dir}")  # fmt: skip
         return 0
     content = evaluate_model(
-        dataset, arguments.split or "test", *where, arguments.rater, arguments.device, arguments.precision
-    )
+        dataset, arguments.split or "test", *where, arguments.rater, arguments.device, arguments.precision,
+        arguments.boxes,
+    )  # fmt: skip
     return _report(content, arguments.out)
 
 
@@ -237,6 +267,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--model-dir", type=Path, help="classifier to evaluate")
     add("--detector-dir", type=Path, help="detector to find the animal with")
     add("--stored-boxes", action="store_true", help="take the boxes that training.preprocess stored in the data set")
+    add("--boxes", type=Path, help="folder of pictures with true boxes (COCO, as training.train_detector takes it): AP "
+        "and recall of --detector-dir on those of the split, or of none")  # fmt: skip
     add("--rater", help="whose labels are the truth where several people labelled (default: who labelled most videos)")
     add("--predictions", type=Path, help="output folder of a run of the driver, instead of a model")
     add("--truth", type=Path, help="input folder of that run, with *.truth.json of synthetic films beside the videos")
