@@ -162,6 +162,14 @@ def test_observations_of_one_file_each_are_left_as_they_are(tmp_path: Path) -> N
     assert spans(read_source(written(tmp_path / "u.csv", without_source), None)) == spans(table)
 
 
+def test_old_tables_put_together_are_several_observations_where_their_times_overlap(tmp_path: Path) -> None:
+    both = [(10, "groom", "START", A), (150, "groom", "STOP", A), (12, "groom", "START", B), (20, "groom", "STOP", B)]
+    rows = [[row[3], *row[6:]] for row in tabular(both, lengths="200")]  # neither Observation id nor Source
+    assert spans(read_source(written(tmp_path / "t.csv", rows), None)) == {(A, "groom", 10, 150), (B, "groom", 12, 20)}
+    in_turn = [[row[3], *row[6:]] for row in tabular(EVENTS[:2] + EVENTS[4:], lengths="200")]
+    assert read_source(written(tmp_path / "u.csv", in_turn), None).rows == ()
+
+
 def test_a_time_offset_is_said_once(tmp_path: Path) -> None:
     table = read_source(written(tmp_path / "t.csv", tabular(offset="5.000")), None)
     assert [one.message for one in table.troubles] == ["o: has a time offset of 5.000 s, which is not applied"]

@@ -27,7 +27,7 @@ SEVERAL_FILES = "time in one of several files"
 
 def read_bouts(reading: Reading, grid: Grid) -> None:
     """One row per bout. A row that names a video and nothing else says that it was looked at."""
-    columns, observed = reading.mapping.columns, ObservedFiles.of(grid)
+    columns, observed = reading.mapping.columns, ObservedFiles.of(grid, reading.mapping.time)
     for row in grid.rows():
         try:
             played = reading.played(observed, row)
@@ -86,7 +86,7 @@ def read_start_stop(reading: Reading, grid: Grid) -> None:
     columns, words = reading.mapping.columns, reading.mapping.events
     kinds = {plain(word): kind for kind, all_ in
              ((START, words.start), (STOP, words.stop), (POINT, words.point)) for word in all_}  # fmt: skip
-    observed = ObservedFiles.of(grid)
+    observed = ObservedFiles.of(grid, reading.mapping.time)
     events: list[Event[tuple[Cell, int, Playlist | None]]] = []
     for row in grid.rows():
         event, time, named = (grid.required(row, name) for name in (columns.event, columns.time, columns.behavior))

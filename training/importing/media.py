@@ -6,11 +6,14 @@ A table is known by its header, whoever wrote the mapping for it: its times woul
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from mousetal.formats import boris
-from mousetal.formats.borismedia import MediaError, Playlist, files_of, playlist
+from mousetal.formats.borismedia import ROUNDING_S, MediaError, Playlist, files_of, playlist
 from mousetal.formats.tables import Cell
 from training.importing.grid import Grid
+from training.importing.mapping import TimeRule
+from training.importing.times import TimeError, parse_cell
 
 Row = tuple[Cell, ...]
 FIRST_PLAYER, TIME_OFFSET = "player #1", "time offset (s)"  # rows above the header of an old table
@@ -24,12 +27,12 @@ class ObservedFiles:
     names: dict[str, str]
     listed: tuple[str, ...]  # above the header
     offset: str
-    seen: dict[str, set[str]] = field(default_factory=dict)  # by observation, the files that rows name
+    seen: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # by observation and the file that rows name
     told: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, grid: Grid) -> ObservedFiles | None:
-        """None for a table that BORIS did not write."""
+    def of(cls, grid: Grid, rule: TimeRule) -> ObservedFiles | None:
+        """None for a table that BORIS did not write. ``rule`` tells how times are written."""
         found = boris.find_header([grid.names])
         if found is None:
             return None
@@ -39,7 +42,14 @@ class ObservedFiles:
         offset = next((text for name, text in pairs if name == TIME_OFFSET), "")
         files = cls(grid, found[1], listed, offset)
         for row in grid.rows():
-            files.seen.setdefault(files._text(row, "observation"), set()).add(files._text(row, "video"))
+            by_file = files.seen.setdefault(files._text(row, "observation"), {})
+            times = by_file.setdefault(files._text(row, "video"), [])
+            for name in ("time", "start", "end"):
+                cell = grid.cell(row, files.names.get(name, ""))
+                try:
+                    times += [parse_cell(cell, rule.unit, rule.decimal)] if cell else []
+                except TimeError:
+                    continue  # said when the row is read
         return files
 
     def playlist(self, row: Row, decimal: str) -> Playlist | None:
@@ -51,8 +61,7 @@ class ObservedFiles:
         lengths = self._text(row, "media_duration")
         if len(files) > 1:
             return playlist(files, lengths, decimal)
-        named = self.seen[self._text(row, "observation")]
-        if not files and (len(named) > 1 or ";" in lengths):
+        if not files and (self._may_be_played_in_turn(self._text(row, "observation")) or ";" in lengths):
             raise MediaError(
                 "its observation plays several files, and no column Source lists them: when this file began is not "
                 'known. Give the .boris project or, if these rows are of several observations, a column "Observation '
@@ -84,6 +93,16 @@ class ObservedFiles:
         files = files_of(listed)
         is_list = len(files) > 1 or listed.lower().startswith("player #")
         return files if is_list or (files and self.names["source"] != self.names["video"]) else self.listed
+
+    def _may_be_played_in_turn(self, observation: str) -> bool:
+        """Whether rows name several files that may follow each other.
+
+        Files that are played in turn never share a time. Where all of them do, these are several observations in one
+        table, each of one file.
+        """
+        by_file = self.seen[observation]
+        spans = [(min(times), max(times)) for name, times in by_file.items() if name and times]
+        return any(min(a[1], b[1]) - max(a[0], b[0]) <= ROUNDING_S for a, b in combinations(spans, 2))
 
     def _text(self, row: Row, name: str) -> str:
         return self.grid.text(row, self.names.get(name, ""))
