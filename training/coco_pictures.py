@@ -121,7 +121,7 @@ def _cached_file(
     missing = {image.frame_index for image in images if _name(image) not in known and _name(image) not in seen}
     if missing:
         log.info("pictures are decoded path=%s pictures=%d", path, len(missing))
-        for index, rgb in _frames(path, missing):
+        for index, rgb in frames(path, missing):
             name = f"{index or 0:08}.jpg"
             small = _limited(rgb, limit)
             _write_jpeg(folder / name, small)
@@ -131,7 +131,11 @@ def _cached_file(
     return folder, known
 
 
-def _frames(path: Path, wanted: set[int | None]) -> Iterator[tuple[int | None, UInt8Array]]:
+def frames(path: Path, wanted: set[int | None]) -> Iterator[tuple[int | None, UInt8Array]]:
+    """An image file's picture (None is wanted) or a video's frames by their numbers, each uint8 (height, width, 3).
+
+    Frames that cannot be decoded are left out. Raises RecordError for what is no image, VideoError for no video.
+    """
     if None in wanted:
         bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if bgr is None:

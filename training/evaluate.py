@@ -5,6 +5,7 @@
     python -m training.evaluate --predictions output/demo --truth videos           # a run's results on synthetic films
     python -m training.evaluate --predictions OUTPUT --dataset DIR --out OUT       # ... on a data set
     python -m training.evaluate --raters labels.csv --behavior Grooming --out OUT  # people beside each other
+    python -m training.evaluate --raters scores.xlsx --mapping mapping.toml ...    # ... in any table that import reads
 
 With --tune, bout rules and temperature are chosen on the validation videos and written into the model folder and its
 card. Results of analysed videos are kept in OUT: a second call goes on where the first stopped.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,11 +29,13 @@ from training.evaluation import document, gather, mistakes, page, ratertable, tu
 from training.evaluation.share import Number
 from training.evaluation.tally import TOLERANCE_S, table, tally_results
 from training.exitcodes import guarded
+from training.importing.mapping import read_mapping
 
 if TYPE_CHECKING:
     from training.evaluation import analysis
 
 TUNING_SPLIT = "validation"
+NOT_PLAIN = (".boris", ".xlsx", ".xlsm")  # never a plain table of raters
 JSON_NAME, PAGE_NAME = "evaluation.json", "evaluation.html"
 
 log = logging.getLogger(__name__)
@@ -47,14 +50,18 @@ def evaluate_model(
     rater: str | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    boxes: Path | None = None,
 ) -> dict[str, Any]:
     """Analyse a split's videos, compare with the labels, write both files; gives the content of evaluation.json.
 
-    ``detector`` None takes the boxes stored in the data set. Also what runs by itself after training
-    (`finetune_evaluation`).
+    ``detector`` None takes the boxes stored in the data set; ``boxes`` is a folder of pictures with true boxes to judge
+    the detector by. Also what runs by itself after training (`finetune_evaluation`).
     """
     networks = _networks(dataset, model, detector, out, device, precision)
+    judge = _judge(boxes, split, networks) if boxes else None  # read first: what is wrong there need not wait for hours
     evaluated = gather.of_dataset(dataset, split, networks.result, networks.facts(split), rater)
+    if judge:
+        evaluated = judge(evaluated)
     return publish(evaluated, dataset.root, out)
 
 
@@ -96,6 +103,28 @@ def _networks(
     return analysis.Networks(dataset, model, detector, out, device, precision)
 
 
+def _judge(boxes: Path, split: str, networks: analysis.Networks) -> Callable[[document.Evaluated], document.Evaluated]:
+    """What puts the detector's scores on pictures with true boxes into an evaluation."""
+    from training.evaluation import boxtruth  # torch, see above
+
+    found = networks.detector
+    if found is None:
+        raise SettingsError("--boxes judges a detector, and needs --detector-dir.")
+    told = boxtruth.read(boxes, split, found.spec)
+
+    def judged(evaluated: document.Evaluated) -> document.Evaluated:
+        scores = boxtruth.judge(found, told)
+        quality = replace(
+            evaluated.detector, labelled_frames=scores.pictures, ap50_95=scores.ap50_95, ap50=scores.ap50,
+            recall50=scores.recall50, mean_iou=None, truth=f"pictures of {boxes}, every box that the detector gives",
+        ) if evaluated.detector else None  # fmt: skip
+        notes = [f"True boxes: {told.report}"] if told.problems else []
+        notes += [f"True boxes: {len(scores.lost)} pictures or files lost. {scores.lost[0]}"] if scores.lost else []
+        return replace(evaluated, detector=quality, notes=[*evaluated.notes, *notes])
+
+    return judged
+
+
 def publish(evaluated: document.Evaluated, videos: Path | None, out: Path) -> dict[str, Any]:
     """Write evaluation.json and evaluation.html; gives the content of the former. ``videos`` is where paths start."""
     content = document.build(evaluated)
@@ -126,6 +155,8 @@ def run(arguments: argparse.Namespace) -> int:
     """What the flags ask for."""
     if arguments.raters:
         return _run_raters(arguments)
+    if arguments.mapping:
+        raise SettingsError("--mapping says what the columns of --raters mean, and --raters is missing.")
     if arguments.predictions and arguments.truth:
         return _run_films(arguments)
     if not arguments.dataset:
@@ -137,6 +168,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_predictions(arguments, dataset)
     if not arguments.model_dir or bool(arguments.detector_dir) == arguments.stored_boxes:
         raise SettingsError("--model-dir is needed, and one of --detector-dir and --stored-boxes (or --predictions).")
+    if arguments.boxes and (arguments.stored_boxes or arguments.tune):
+        raise SettingsError("--boxes judges a detector: it goes with --detector-dir, and not with --tune.")
     import torch
 
     if arguments.threads:
@@ -147,8 +180,9 @@ def run(arguments: argparse.Namespace) -> int:
         report_tuning(chosen, arguments.model_dir)
         return 0
     content = evaluate_model(
-        dataset, arguments.split or "test", *where, arguments.rater, arguments.device, arguments.precision
-    )
+        dataset, arguments.split or "test", *where, arguments.rater, arguments.device, arguments.precision,
+        arguments.boxes,
+    )  # fmt: skip
     return report(content, arguments.out)
 
 
@@ -181,7 +215,7 @@ def _run_predictions(arguments: argparse.Namespace, dataset: Dataset) -> int:
 def _run_raters(arguments: argparse.Namespace) -> int:
     if not arguments.out:
         raise SettingsError("--out is missing: the folder for results.")
-    read = ratertable.read(arguments.raters, arguments.fps)
+    read = _rater_table(arguments.raters, arguments.mapping, arguments.fps)
     behaviors = tuple(arguments.behavior or read.behaviors)
     if unknown := [name for name in behaviors if name not in read.behaviors]:
         raise SettingsError(f"--behavior: nobody saw {', '.join(unknown)}; there are {', '.join(read.behaviors)}.")
@@ -212,6 +246,12 @@ def report_tuning(chosen: tuning.Tuning, model: Path) -> None:
           f"{_shown(chosen.loss_after, 4)}; written to {model}")  # fmt: skip
 
 
+def _rater_table(path: Path, mapping: Path | None, fps: float) -> ratertable.RaterTable:
+    if mapping is None and not path.is_dir() and path.suffix.lower() not in NOT_PLAIN:
+        return ratertable.read(path, fps)
+    return ratertable.read_mapped(path, read_mapping(mapping) if mapping else None, fps)
+
+
 def report(content: dict[str, Any], out: Path) -> int:
     """Print an evaluation's content; the exit code, 1 when videos were skipped."""
     print(lines(content))
@@ -233,14 +273,23 @@ def _parser() -> argparse.ArgumentParser:
     add("--model-dir", type=Path, help="classifier to evaluate")
     add("--detector-dir", type=Path, help="detector to find the animal with")
     add("--stored-boxes", action="store_true", help="take the boxes that training.preprocess stored in the data set")
+    add("--boxes", type=Path, help="folder of pictures with true boxes (COCO, as training.train_detector takes it): AP "
+        "and recall of --detector-dir on those of the split, or of none")  # fmt: skip
     add("--rater", help="whose labels are the truth where several people labelled (default: who labelled most videos)")
     add("--predictions", type=Path, help="output folder of a run of the driver, instead of a model")
     add("--truth", type=Path, help="input folder of that run, with *.truth.json of synthetic films beside the videos")
     add("--tolerance", type=float, default=TOLERANCE_S, help="seconds between starts of bouts, for --truth's table")
     add("--tune", action="store_true", help="choose bout rules and temperature, and write them into --model-dir")
     add("--raters", type=Path, help="table of bouts by several people: compare them")
+    add("--mapping", type=Path, help="what --raters' columns mean, as for training.import_videos; without it: columns "
+        "video, rater, behavior, start_s, end_s, or a BORIS or Supervisely project")  # fmt: skip
     add("--behavior", action="append", help="behaviour to compare with --raters; may be repeated (default: all)")
-    add("--fps", type=float, default=25.0, help="frames per second that --raters' times are laid on")
+    add(
+        "--fps",
+        type=float,
+        default=25.0,
+        help="frames per second that --raters' times are laid on and its frame numbers count in",
+    )
     add("--out", type=Path, help="folder for evaluation.json, evaluation.html and results")
     add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
     add("--precision", default="fp32", help="fp32, bf16 or fp16")

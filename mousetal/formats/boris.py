@@ -15,6 +15,7 @@ from typing import Any
 
 from mousetal import atomic
 from mousetal.errors import RecordError
+from mousetal.formats.borismedia import Playlist
 from mousetal.formats.startstop import POINT, Event, kinds_by_order, pair
 
 POINT_EVENT, STATE_EVENT = "Point event", "State event"
@@ -26,7 +27,9 @@ TIME_DIGITS = 3
 
 # What we call a column, and what BORIS has called it (lower case), the best name first.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "observation": ("observation id",),
     "video": ("media file name", "media file path", "media file", "source"),
+    "source": ("source", "media file", "media file path", "media file name"),
     "subject": ("subject",),
     "behavior": ("behavior",),
     "event": ("behavior type", "status"),
@@ -141,6 +144,7 @@ def _bouts(
 ) -> list[BorisBout]:
     """The bouts of one observation; what is wrong with its rows is added to ``troubles``."""
     lengths = (observation.get("media_info") or {}).get("length") or {}
+    played = Playlist(tuple(files), tuple(float(lengths[name]) for name in files[:-1]))
     events = _events(observation["events"], kinds)
     pairing = pair(events)
     troubles += [(f"{where}!event {event.source}", why) for event, why in pairing.alone]
@@ -149,7 +153,7 @@ def _bouts(
         subject, behavior, modifier = start.key
         numbers = str(start.source) if stop is None else f"{start.source},{stop.source}"
         origin = f"{where}!event {numbers}"
-        for name, start_s, end_s in _in_files(files, lengths, start.time, None if stop is None else stop.time):
+        for name, start_s, end_s in played.parts(start.time, None if stop is None else stop.time):
             bouts.append(BorisBout(name, behavior, start_s, end_s, _count(modifier), subject, rater, origin))
     return bouts
 
@@ -173,24 +177,6 @@ def _events(rows: Iterable[Sequence[Any]], kinds: Mapping[str, str]) -> list[Eve
         for (time_s, number), kind in zip(sorted(moments), kinds_by_order(len(moments)), strict=True):
             events.append(Event(key, kind, time_s, number))
     return events
-
-
-def _in_files(
-    files: Sequence[str], lengths: Mapping[str, float], start_s: float, end_s: float | None
-) -> list[tuple[str, float, float | None]]:
-    """A bout on the common time line as parts, one per file that it touches, in each file's own seconds."""
-    parts: list[tuple[str, float, float | None]] = []
-    begin = 0.0
-    for number, name in enumerate(files):
-        is_last = number == len(files) - 1
-        finish = float("inf") if is_last else begin + float(lengths[name])
-        if end_s is None or end_s == start_s:
-            if begin <= start_s < finish:
-                parts.append((name, start_s - begin, None if end_s is None else end_s - begin))
-        elif start_s < finish and end_s > begin:
-            parts.append((name, max(start_s, begin) - begin, min(end_s, finish) - begin))
-        begin = finish
-    return parts
 
 
 def _count(modifier: str) -> int:

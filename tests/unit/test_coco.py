@@ -166,7 +166,7 @@ def test_pictures_are_decoded_once_and_made_smaller(
     red = pictures.picture(0)
     assert red.rgb[16, 20].tolist()[0] > 200 > 60 > red.rgb[16, 20].tolist()[2]
     assert pictures.picture(1).boxes_xyxy.shape == (0, 4)
-    monkeypatch.setattr(coco_pictures, "_frames", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(coco_pictures, "frames", lambda *_: pytest.fail("decoded again"))
     again, _ = coco_pictures.load(coco.read([folder]), cache, limit=80)
     assert again.digest == pictures.digest
     np.testing.assert_array_equal(again.picture(2).rgb, film.rgb)

@@ -9,19 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fixtures.comparisons import GROOMING, TWITCH, comparison, comparisons
-from training.evaluation import agreement, bootstrap, raters, student
+from training.evaluation import agreement, bootstrap, raters
 from training.evaluation.comparison import Comparison, swapped
 from training.evaluation.raters import MISSING
 
 numbers = st.integers(-20, 20).map(float)
 pairs = st.lists(st.tuples(numbers, numbers), min_size=3, max_size=12)
-
-
-@settings(deadline=None)
-@given(st.floats(0.01, 0.999), st.integers(1, 40))
-def test_students_t_is_scipys(level: float, degrees: int) -> None:
-    expected = scipy.stats.t.ppf((1 + level) / 2, degrees)
-    assert student.quantile(level, degrees) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 @settings(deadline=None)
@@ -51,23 +44,51 @@ def test_icc_is_that_of_the_two_way_analysis_of_variance(values: list[tuple[floa
         assert agreement.intraclass(*table.T) == pytest.approx((rows - rest) / whole, abs=1e-6)
 
 
+def names(count: int) -> list[str]:
+    """As many animals, one for each video."""
+    return [f"m{i}" for i in range(count)]
+
+
 def test_limits_of_agreement_by_hand() -> None:
-    whole = agreement.agree([(1.0, 2.0), (2.0, 2.0), (4.0, 3.0), (5.0, 7.0), (None, 3.0), (None, None)])
-    d = np.array([1.0, 0.0, -1.0, 2.0])
-    s, t = d.std(ddof=1), scipy.stats.t.ppf(0.975, 3)
+    values = [(1.0, 2.0), (2.0, 2.0), (4.0, 3.0), (5.0, 7.0), (None, 3.0), (None, None)]
+    whole = agreement.agree(values, names(6))
+    s = np.array([1.0, 0.0, -1.0, 2.0]).std(ddof=1)
     assert (whole.n, whole.unpaired, whole.bias, whole.mae) == (4, 1, 0.5, 1.0)
     assert whole.upper_limit == pytest.approx(0.5 + 1.959964 * s, abs=1e-5)
-    assert whole.bias_interval == pytest.approx((0.5 - t * s / 2, 0.5 + t * s / 2))
-    margin = t * s * np.sqrt(1 / 4 + 1.959964**2 / 6)
-    assert whole.lower_limit_interval == pytest.approx(
-        (0.5 - 1.959964 * s - margin, 0.5 - 1.959964 * s + margin), abs=1e-4
-    )
+    assert whole.lower_limit == pytest.approx(0.5 - 1.959964 * s, abs=1e-5)
+
+
+def test_intervals_are_those_of_bland_and_altman_where_each_video_is_of_another_animal() -> None:
+    """The closed form, by Student's t over videos, holds for independent videos; drawing them has to come close."""
+    rng = np.random.default_rng(1)
+    first = rng.normal(20, 5, 80)
+    gaps = rng.normal(1, 2, 80)
+    found = agreement.agree(list(zip(first.tolist(), (first + gaps).tolist(), strict=True)), names(80))
+    n, s, t = 80, gaps.std(ddof=1), scipy.stats.t.ppf(0.975, 79)
+    margin = t * s / np.sqrt(n)
+    assert found.bias_interval == pytest.approx((gaps.mean() - margin, gaps.mean() + margin), abs=0.1 * margin)
+    for side, interval in ((-1, found.lower_limit_interval), (1, found.upper_limit_interval)):
+        middle, margin = gaps.mean() + side * 1.96 * s, t * s * np.sqrt(1 / n + 1.96**2 / (2 * (n - 1)))
+        assert interval == pytest.approx((middle - margin, middle + margin), abs=0.3 * margin)
+
+
+def test_several_videos_of_an_animal_are_not_taken_for_several_animals() -> None:
+    """Ten copies of each of five videos: nothing more is known, so the intervals must not shrink."""
+    values = [(4.0, 5.0), (6.0, 6.0), (9.0, 7.0), (3.0, 6.0), (8.0, 8.5)]
+    once, copied = agreement.agree(values, names(5)), agreement.agree(values * 10, names(5) * 10)
+    assert copied.bias_interval == pytest.approx(once.bias_interval)
+    assert copied.ccc_interval == pytest.approx(once.ccc_interval)
+    independent = agreement.agree(values * 10, names(50)).bias_interval
+    assert once.bias_interval is not None
+    assert independent is not None
+    assert independent[1] - independent[0] < 0.5 * (once.bias_interval[1] - once.bias_interval[0])
+    assert agreement.agree(values, ["m1"] * 3 + ["m2"] * 2).bias_interval is None, "two animals tell nothing of others"
 
 
 @settings(deadline=None)
 @given(pairs)
 def test_who_agrees_fully_has_no_bias(values: list[tuple[float, float]]) -> None:
-    same = agreement.agree([(a, a) for a, _ in values])
+    same = agreement.agree([(a, a) for a, _ in values], ["m1"] * len(values))
     assert (same.bias, same.mae) == (0, 0)
     is_constant = len({a for a, _ in values}) == 1
     for number in (same.ccc, same.icc, same.pearson):
@@ -75,9 +96,9 @@ def test_who_agrees_fully_has_no_bias(values: list[tuple[float, float]]) -> None
 
 
 def test_one_video_has_a_bias_and_no_limits() -> None:
-    one = agreement.agree([(3.0, 5.0)])
+    one = agreement.agree([(3.0, 5.0)], ["m1"])
     assert (one.bias, one.upper_limit, one.bias_interval, one.ccc) == (2, None, None, None)
-    assert agreement.agree([]).bias is None
+    assert agreement.agree([], []).bias is None
 
 
 def test_latency_counts_from_the_first_scored_frame_and_is_unknown_without_a_bout() -> None:

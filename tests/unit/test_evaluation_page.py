@@ -40,6 +40,18 @@ def test_what_nobody_saw_and_nobody_found_is_na_everywhere() -> None:
     assert "never occurs in these videos" in text
 
 
+def test_intervals_of_bias_and_concordance_are_printed() -> None:
+    truth = [{TWITCH: [(20 * k, 20 * k + 4) for k in range(n)]} for n in (2, 4, 5)]
+    found = [{TWITCH: [(20 * k, 20 * k + 4) for k in range(n)]} for n in (2, 3, 7)]
+    videos = [replace(comparison(a, b), subject=f"m{n}") for n, (a, b) in enumerate(zip(truth, found, strict=True))]
+    text = rendered(*videos)
+    count = behavior.numbers(videos, TWITCH)["agreement"]["count"]
+    assert f"{count['bias']:+.2f}{plots.between(count['bias_interval'], 2, '+')}" in text
+    assert f"{count['ccc']:.2f}{plots.between(count['ccc_interval'])} ·" in text
+    assert plots.between(count["bias_interval"], 2, "+").startswith(" (-")
+    assert plots.between(None) == ""
+
+
 def test_names_are_escaped() -> None:
     text = rendered(replace(comparison({GROOMING: [(0, 9)]}, {}), video="<b>.mp4"))
     assert "&lt;b&gt;.mp4" in text

@@ -22,8 +22,9 @@ from mousetal.formats import supervisely
 from mousetal.modelconfig import MvdConfig
 from mousetal.types import DetectorBatch, FrameBox, FrameRange, Label
 from tests.fixtures.classifiers import CLASSES, tiny_config, tiny_network
+from tests.fixtures.detectors import saved_detector
 from tests.fixtures.videos import write_video
-from training import evaluate
+from training import coco, evaluate
 from training.evaluation import analysis, bootstrap, gather
 
 BEHAVIORS = CLASSES[1:]
@@ -118,7 +119,10 @@ def test_a_split_is_evaluated_and_written_for_machines_and_for_people(
     assert set(found["raters"]["humans"]) == {"ann · bob"}
     assert set(found["raters"]["model"]) == {"ann", "bob"}
     assert found["reference"]["micro_average"]["overall"]["support"] > 0
-    assert found["detector"] is None  # stored boxes are no detector
+    boxes = found["detector"]  # stored boxes are no detector, but cover the frames and move more or less quietly
+    assert (boxes["without_box"], boxes["ap50_95"], boxes["truth"]) == (0, None, "")
+    assert boxes["jitter_px"] == pytest.approx(0, abs=1e-6)
+    assert boxes["crop_jitter_px"] is not None
     assert any("3 times" in text for text in found["warnings"])
     page = (out / evaluate.PAGE_NAME).read_text()
     links = Links()
@@ -128,6 +132,23 @@ def test_a_split_is_evaluated_and_written_for_machines_and_for_people(
     assert "default-src 'none'" in page
     assert "http" not in page.replace("http-equiv", "")
     assert str(out / evaluate.PAGE_NAME) in capsys.readouterr().out
+
+
+def test_a_detector_is_judged_by_true_boxes_in_pictures(dataset: Dataset, model: Path, tmp_path: Path) -> None:
+    found = saved_detector(tmp_path / "detector")
+    images = [{"file_name": f"../data/lab/video/t{n}.mp4", "frame_index": 4, "split": "test"} for n in range(2)]
+    (tmp_path / "boxes").mkdir()
+    coco.write(tmp_path / "boxes", images, [(20.0, 20.0, 60.0, 60.0)] * 2, ("mouse",), {})
+    told = ["--dataset", str(dataset.root), "--model-dir", str(model), "--out", str(tmp_path / "out")]
+    told += ["--boxes", str(tmp_path / "boxes")]
+    assert evaluate.main([*told, "--detector-dir", str(found)]) == 0
+    boxes = content(tmp_path / "out")["detector"]
+    assert boxes["labelled_frames"] == 2
+    assert boxes["truth"].startswith(f"pictures of {tmp_path / 'boxes'}")
+    assert 0 <= boxes["ap50_95"] <= boxes["ap50"] <= 1
+    assert "against 2 pictures of" in (tmp_path / "out" / evaluate.PAGE_NAME).read_text()
+    assert evaluate.main([*told, "--stored-boxes"]) == 2
+    assert evaluate.main([*told, "--detector-dir", str(found), "--split", "validation"]) == 1
 
 
 def test_what_was_analysed_is_not_analysed_again_unless_what_decides_it_has_changed(

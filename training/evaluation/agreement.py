@@ -3,30 +3,33 @@
 Bias and limits of agreement as Bland and Altman (1986, 1999) have them; concordance as Lin (1989); the intraclass
 correlation as ICC(2,1) of Shrout and Fleiss (1979). All of the correlations grow with the range of the videos, so n and
 the range stand beside them. A latency is known only where both saw the behaviour; videos where one did not are counted.
+Intervals come from drawing animals: the textbook's, by Student's t over videos, take several videos of one animal for
+independent and are too narrow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from training.evaluation import student
+from mousetal.types import Float64Array
+from training.evaluation import bootstrap
+from training.evaluation.bootstrap import Interval
 from training.evaluation.comparison import Comparison
 from training.evaluation.share import Number, ratio
 
-LEVEL = 0.95
-NORMAL = 1.959963984540054  # |Z| is below it with chance LEVEL
+NORMAL = 1.959963984540054  # |Z| is below it with a chance of 95 %
 MEASURES = ("count", "duration_s", "latency_s")
-Interval = tuple[float, float] | None
+Pair = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Of two scorers over n videos. ``bias`` is second minus first; intervals are at 95 %. ``unpaired`` counts videos
-    for which only one has a value."""
+    """Of two scorers over n videos. ``bias`` is second minus first; intervals are at 95 %, over animals, None with too
+    few of them. ``unpaired`` counts videos for which only one has a value."""
 
     n: int
     unpaired: int
@@ -42,6 +45,7 @@ class Agreement:
     upper_limit: Number
     upper_limit_interval: Interval
     ccc: Number
+    ccc_interval: Interval
     icc: Number
     pearson: Number
 
@@ -64,42 +68,52 @@ def values(comparison: Comparison, behavior: str, measure: str) -> tuple[Number,
     return value(first, measure), value(second, measure)
 
 
-def agree(pairs: Sequence[tuple[Number, Number]]) -> Agreement:
-    """How two scorers' values of the same videos agree."""
-    both = [(a, b) for a, b in pairs if a is not None and b is not None]
+def agree(pairs: Sequence[tuple[Number, Number]], subjects: Sequence[str]) -> Agreement:
+    """How two scorers' values of the same videos agree. ``subjects`` are the videos' animals, which are resampled."""
+    known = [((a, b), who) for (a, b), who in zip(pairs, subjects, strict=True) if a is not None and b is not None]
     unpaired = sum((a is None) != (b is None) for a, b in pairs)
-    first, second = np.array(both, np.float64).reshape(-1, 2).T
-    n = len(both)
-    if not n:
-        return Agreement(0, unpaired, *[None] * 14)
-    difference = second - first
-    bias = float(difference.mean())
-    deviation = float(difference.std(ddof=1)) if n > 1 else None
-    t = student.quantile(LEVEL, n - 1) if n > 1 else 0.0
-    limits: list[Number] = [None, None]
-    limit_intervals: list[Interval] = [None, None]
-    if deviation is not None:
-        limits = [bias - NORMAL * deviation, bias + NORMAL * deviation]
-        margin = t * deviation * np.sqrt(1 / n + NORMAL**2 / (2 * (n - 1)))
-        limit_intervals = [_around(limit, margin) for limit in limits]
+    both, animals = [pair for pair, _ in known], [who for _, who in known]
+    first, second = _sides(both)
+    if not known:
+        return Agreement(0, unpaired, *[None] * 15)
+
+    def spread(statistic: Callable[[list[Pair]], Number]) -> Interval:
+        return bootstrap.interval(both, animals, statistic)
+
     return Agreement(
-        n=n,
+        n=len(both),
         unpaired=unpaired,
         first_mean=float(first.mean()),
         second_mean=float(second.mean()),
         first_range=(float(first.min()), float(first.max())),
         second_range=(float(second.min()), float(second.max())),
-        bias=bias,
-        bias_interval=None if deviation is None else _around(bias, t * deviation / np.sqrt(n)),
-        mae=float(np.abs(difference).mean()),
-        lower_limit=limits[0],
-        lower_limit_interval=limit_intervals[0],
-        upper_limit=limits[1],
-        upper_limit_interval=limit_intervals[1],
+        bias=bias(both),
+        bias_interval=spread(bias),
+        mae=float(np.abs(second - first).mean()),
+        lower_limit=limit(both, -1),
+        lower_limit_interval=spread(lambda some: limit(some, -1)),
+        upper_limit=limit(both, 1),
+        upper_limit_interval=spread(lambda some: limit(some, 1)),
         ccc=concordance(first, second),
+        ccc_interval=spread(lambda some: concordance(*_sides(some))),
         icc=intraclass(first, second),
         pearson=pearson(first, second),
     )
+
+
+def bias(pairs: Sequence[Pair]) -> float:
+    """The mean of second minus first."""
+    first, second = _sides(pairs)
+    return float((second - first).mean())
+
+
+def limit(pairs: Sequence[Pair], side: int) -> Number:
+    """The lower (``side`` -1) or upper (1) limit of agreement: the bias and 1.96 standard deviations. None of one."""
+    if len(pairs) < 2:
+        return None
+    first, second = _sides(pairs)
+    difference = second - first
+    return float(difference.mean() + side * NORMAL * difference.std(ddof=1))
 
 
 def concordance(first: npt.ArrayLike, second: npt.ArrayLike) -> Number:
@@ -133,8 +147,9 @@ def pearson(first: npt.ArrayLike, second: npt.ArrayLike) -> Number:
     return ratio(float(((a - a.mean()) * (b - b.mean())).mean()), float(a.std() * b.std()))
 
 
-def _around(middle: float | None, margin: float) -> Interval:
-    return None if middle is None else (float(middle - margin), float(middle + margin))
+def _sides(pairs: Sequence[Pair]) -> Float64Array:
+    """(2, n): the first scorer's values and the second's."""
+    return np.array(pairs, np.float64).reshape(-1, 2).T
 
 
 def _first_scored_second(comparison: Comparison) -> float:

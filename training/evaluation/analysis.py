@@ -41,14 +41,14 @@ class Networks:
         self, dataset: Dataset, model: Path, detector: Path | None, out: Path, device: str, precision: str
     ) -> None:
         self.classifier = mousetal.mvd.load(model, device, precision, backend="auto")
-        self._detector = mousetal.detector.load(detector, device, precision, backend="auto") if detector else None
+        self.detector = mousetal.detector.load(detector, device, precision, backend="auto") if detector else None
         log.info("computed on %s", self.classifier.spec.device)
         self._dataset, self._out, self._weights = dataset, out, weights_digest(model)
 
     def result(self, entry: VideoEntry) -> VideoResult:
         """Of one video; see `analyse_entry`."""
         log.info("analysing video=%s", entry.path)
-        return analyse_entry(self._dataset, entry, self.classifier, self._detector, self._weights, self._out)
+        return analyse_entry(self._dataset, entry, self.classifier, self.detector, self._weights, self._out)
 
     def facts(self, split: str) -> dict[str, Any]:
         """What was evaluated, for people."""
@@ -60,7 +60,7 @@ class Networks:
             "data_set": str(self._dataset.root),
             "split": split,
             "model": f"{spec.name}, sha256 {spec.sha256}",
-            "detector": self._detector.spec.name if self._detector else "boxes stored in the data set",
+            "detector": self.detector.spec.name if self.detector else "boxes stored in the data set",
             "computed_on": spec.device,
             "temperature": config.temperature,
             "bout_rules": {name: asdict(rule) for i, (name, rule) in enumerate(rules) if i != spec.background},

@@ -116,16 +116,9 @@ def timing(videos: Sequence[Comparison], behavior: str) -> dict[str, Any]:
 
 
 def agreed(videos: Sequence[Comparison], behavior: str, measure: str) -> dict[str, Any]:
-    """`agreement.Agreement` of the videos' values, the values themselves, and an interval of the concordance."""
+    """`agreement.Agreement` of the videos' values, and the values themselves."""
     pairs = [agreement.values(one, behavior, measure) for one in videos]
-    whole = agreement.agree(pairs)
-    both = [(a, b, one.subject) for (a, b), one in zip(pairs, videos, strict=True) if a is not None and b is not None]
-    interval = bootstrap.interval(
-        [(a, b) for a, b, _ in both],
-        [subject for _, _, subject in both],
-        lambda some: agreement.concordance(*np.array(some, np.float64).T),
-    )
-    return asdict(whole) | {"ccc_interval": interval, "values": pairs}
+    return asdict(agreement.agree(pairs, [one.subject for one in videos])) | {"values": pairs}
 
 
 def probabilities(videos: Sequence[Comparison], behavior: str) -> dict[str, Any]:

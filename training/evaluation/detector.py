@@ -1,6 +1,7 @@
-"""How well the animal is found: on labelled boxes if there are any, and by how quietly its box moves without them.
+"""How well the animal is found: on true boxes if there are any, and by how quietly box and crop move without them.
 
-What is judged is the animal's track, one box per sampled frame: that is what the classifier's crops are made of.
+What is judged is the animal's track, one box per sampled frame: that is what the classifier's crops are made of. True
+boxes in pictures of their own judge the detector itself, see `training.evaluation.boxtruth`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from mousetal.geometry import iou
-from mousetal.types import Float64Array, FrameBox, VideoResult
+from mousetal.types import Float64Array, FrameBox, VideoResult, WindowScore
 from mousetal.windows import WindowPlan
 from training.evaluation.share import Number, mean, ratio
 
@@ -22,10 +23,13 @@ RECALL_POINTS = np.linspace(0, 1, 101)  # as COCO's evaluation has it
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Of the boxes of some videos. Average precision and recall are None without labelled boxes.
+    """Of the boxes of some videos. Average precision and recall are None without true boxes; ``truth`` says what those
+    are, "" where there are none.
 
     ``jitter_px`` is how far the box's centre lies off the line between its neighbours in time, per frame between them,
     on average; ``size_jitter_px`` the same of its longer side. An animal that moves smoothly has none.
+    ``crop_jitter_px`` and ``crop_size_jitter_px`` are of the squares that are cut out for the classifier, from window
+    to window: each holds the boxes of all its frames, so that it trembles less than they do.
     """
 
     sampled_frames: int
@@ -38,13 +42,16 @@ class Quality:
     mean_iou: Number
     jitter_px: Number
     size_jitter_px: Number
+    crop_jitter_px: Number
+    crop_size_jitter_px: Number
+    truth: str = ""
 
     @property
     def share_without_box(self) -> Number:
         return ratio(self.without_box, self.sampled_frames)
 
 
-def quality(results: Sequence[VideoResult], labelled: Sequence[Sequence[FrameBox]]) -> Quality:
+def quality(results: Sequence[VideoResult], labelled: Sequence[Sequence[FrameBox]], truth: str = "") -> Quality:
     """``labelled`` are boxes that people drew, per video, at most one a frame; on unsampled frames they don't count."""
     sampled = [_sampled(result) for result in results]
     true, found = [], []
@@ -55,6 +62,7 @@ def quality(results: Sequence[VideoResult], labelled: Sequence[Sequence[FrameBox
     judged = [(box.score, iou(box.box_xyxy, by_frame[key].box_xyxy)) for key, box in found if key in by_frame]
     precisions = [average_precision(judged, len(by_frame), least) for least in OVERLAPS]
     jitters = [jitter(result.boxes) for result in results]
+    crops = [crop_jitter(result.scores) for result in results]
     overlaps = [overlap for _, overlap in judged]
     return Quality(
         sampled_frames=sum(map(len, sampled)),
@@ -68,6 +76,9 @@ def quality(results: Sequence[VideoResult], labelled: Sequence[Sequence[FrameBox
         mean_iou=mean(overlaps),
         jitter_px=mean(centre for centre, _ in jitters),
         size_jitter_px=mean(size for _, size in jitters),
+        crop_jitter_px=mean(centre for centre, _ in crops),
+        crop_size_jitter_px=mean(size for _, size in crops),
+        truth=truth if by_frame else "",
     )  # fmt: skip
 
 
@@ -86,16 +97,35 @@ def average_precision(judged: Iterable[tuple[float, float]], num_true: int, leas
 
 def jitter(boxes: Sequence[FrameBox]) -> tuple[Number, Number]:
     """Of the centre and the longer side, in pixels per frame; None with fewer than three neighbours in a row."""
-    corners: Float64Array = np.array([box.box_xyxy for box in boxes], np.float64).reshape(-1, 4)
+    return _off_line([box.frame_index for box in boxes], [box.box_xyxy for box in boxes])
+
+
+def crop_jitter(scores: Sequence[WindowScore]) -> tuple[Number, Number]:
+    """The same of the windows' crops, each standing at its window's first frame."""
+    cut = [(one.window.frame_indices[0], one.crop_xyxy) for one in scores if one.crop_xyxy is not None]
+    return _off_line([frame for frame, _ in cut], [crop for _, crop in cut])
+
+
+def _off_line(frames: Sequence[int], boxes_xyxy: Sequence[Sequence[float]]) -> tuple[Number, Number]:
+    """How far centres and longer sides lie off the line between their neighbours' in time, per frame.
+
+    Across a hole a line means nothing, and the frames of a video's last window may stand closer than all others: only
+    neighbours at about the usual distance count.
+    """
+    corners: Float64Array = np.array(boxes_xyxy, np.float64).reshape(-1, 4)
     centres = (corners[:, :2] + corners[:, 2:]) / 2
-    sides = (corners[:, 2:] - corners[:, :2]).max(axis=1) if len(boxes) else np.zeros(0)
-    gaps = [b.frame_index - a.frame_index for a, b in pairwise(boxes)]
-    usual = min(gaps, default=0)
+    sides = (corners[:, 2:] - corners[:, :2]).max(axis=1) if len(corners) else np.zeros(0)
+    gaps = [b - a for a, b in pairwise(frames)]
+    usual = float(np.quantile(gaps, 0.5, method="lower")) if gaps else 0.0
     off, size_off = [], []
-    for i in range(1, len(boxes) - 1):
-        if gaps[i - 1] == gaps[i] == usual:
-            off.append(float(np.linalg.norm(centres[i] - (centres[i - 1] + centres[i + 1]) / 2)) / usual)
-            size_off.append(abs(float(sides[i] - (sides[i - 1] + sides[i + 1]) / 2)) / usual)
+    for i in range(1, len(frames) - 1):
+        before, after = gaps[i - 1], gaps[i]
+        if all(usual / 2 < gap < usual * 2 for gap in (before, after)):
+            share, per_frame = before / (before + after), 2 / (before + after)
+            expected = centres[i - 1] + share * (centres[i + 1] - centres[i - 1])
+            off.append(float(np.linalg.norm(centres[i] - expected)) * per_frame)
+            expected_side = sides[i - 1] + share * (sides[i + 1] - sides[i - 1])
+            size_off.append(abs(float(sides[i] - expected_side)) * per_frame)
     return mean(off), mean(size_off)
 
 

@@ -33,8 +33,8 @@ DEFINITIONS = {
     "edit": "100 * (1 - edits / longer sequence) on the order of bouts, background dropped; the mean over videos.",
     "split_and_merged": "True bouts that share frames with several found ones; found bouts that do with several true.",
     "agreement": "Per video: number of bouts, seconds in all, seconds from the first scored frame to the first bout. "
-    "Bias is found minus true; limits are Bland and Altman's, bias +- 1.96 SD, intervals by Student's t; CCC is Lin's; "
-    "ICC is ICC(2,1). Correlations grow with the range of the videos.",
+    "Bias is found minus true; limits are Bland and Altman's, bias +- 1.96 SD over videos; CCC is Lin's; ICC is "
+    "ICC(2,1). Correlations grow with the range of the videos. Intervals are over animals, like all others.",
     "beyond_chance": "Cohen's kappa and Gwet's AC1 on scored frames, behaviour against rest.",
     "calibration": "Expected calibration error: the mean gap between probability and share of true cases in ten bins. "
     f"A found bout is right when it overlaps a true one by at least {calibration.RIGHT_IOU:.0%}.",

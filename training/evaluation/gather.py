@@ -20,6 +20,8 @@ from training.evaluation.ratertable import RaterTable
 from training.evaluation.truth import Labelled
 
 STORED = "stored boxes"
+DRAWN = "frames of these videos on which a person drew the box"
+MOST_NOTES = 10  # about a table of labels
 ResultOf = Callable[[VideoEntry], VideoResult]
 
 
@@ -60,10 +62,10 @@ def of_dataset(
 def of_films(output: Path, folder: Path, facts: dict[str, Any]) -> Evaluated:
     """A driver's results beside the truth files of synthetic films; every film is an animal of its own."""
     behaviors = truth.synthetic_behaviors()
-    comparisons = [
-        of_result(records.read_video(output, video), labels, behaviors) for video, labels in truth.synthetic(folder)
-    ]
-    return Evaluated(comparisons, BACKGROUND, facts)
+    films = truth.synthetic(folder)
+    results = [records.read_video(output, video) for video, _ in films]
+    comparisons = [of_result(result, labels, behaviors) for result, (_, labels) in zip(results, films, strict=True)]
+    return Evaluated(comparisons, BACKGROUND, facts, detector=detector.quality(results, [()] * len(results)))
 
 
 def of_raters(table: RaterTable, behaviors: Sequence[str], facts: dict[str, Any]) -> Evaluated:
@@ -79,6 +81,9 @@ def of_raters(table: RaterTable, behaviors: Sequence[str], facts: dict[str, Any]
     notes = [f"There is no model here: two people are compared, and of {first} the first is called the truth."]
     if table.unusable:
         notes.append(f"{len(table.unusable)} rows could not be used. The first: {table.unusable[0]}.")
+    notes += table.notes[:MOST_NOTES]
+    if len(table.notes) > MOST_NOTES:
+        notes.append(f"{len(table.notes) - MOST_NOTES} more such notes; training.import_videos --all lists every one.")
     return Evaluated(pairs[first], BACKGROUND, facts, humans=pairs, notes=notes, has_model=False)
 
 
@@ -114,11 +119,14 @@ def _between_people(
 
 def _detector_quality(
     dataset: Dataset, videos: Sequence[Labelled], results: dict[str, VideoResult]
-) -> detector.Quality | None:
+) -> detector.Quality:
+    """Of stored boxes there is no average precision: what people drew may be among them."""
     found = [results[video.entry.path] for video in videos]
-    if all(result.detector.name == STORED for result in found):
-        return None
-    return detector.quality(found, [_drawn_boxes(dataset, video.entry) for video in videos])
+    drawn = [
+        [] if result.detector.name == STORED else _drawn_boxes(dataset, video.entry)
+        for video, result in zip(videos, found, strict=True)
+    ]
+    return detector.quality(found, drawn, DRAWN)
 
 
 def _drawn_boxes(dataset: Dataset, entry: VideoEntry) -> list[FrameBox]:

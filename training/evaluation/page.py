@@ -74,8 +74,9 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, share=share, measured=measured, clock=svg.clock, spread=plots.spread, signed=signed
-    )
+        number=number, share=share, measured=measured, clock=svg.clock, spread=plots.spread, between=plots.between,
+        signed=signed,
+    )  # fmt: skip
     behaviors = document["behaviors"]
     colors = {name: svg.PALETTE[i % len(svg.PALETTE)] for i, name in enumerate(behaviors)}
     return environment.get_template("evaluation.html").render(

@@ -225,7 +225,7 @@ def bland_altman(name: str, measure: str, numbers: Mapping[str, Any], color: str
         return None
     means, gaps = [(a + b) / 2 for a, b in pairs], [b - a for a, b in pairs]
     ends = [end for key in ("lower_limit_interval", "upper_limit_interval") for end in numbers[key] or ()]
-    y_low, y_high = _padded([*gaps, *ends, 0.0])
+    y_low, y_high = _padded([*gaps, *ends, numbers["lower_limit"], numbers["upper_limit"], 0.0])
     x_low, x_high = _padded(means)
     scale = Scale(x_low, x_high, y_low, y_high)
     levels = [("lower_limit", True), ("bias", False), ("upper_limit", True)]
@@ -240,9 +240,10 @@ def bland_altman(name: str, measure: str, numbers: Mapping[str, Any], color: str
         for (a, b), x, y in zip(pairs, means, gaps, strict=True)
     ]
     words = {"count": "bouts", "duration_s": "seconds", "latency_s": "seconds to the first"}[measure]
+    sure = " Shaded: where these lines would lie in 95 of 100 cases, had other animals been filmed." if bands else ""
     caption = (
         f"One dot a video (n = {numbers['n']}). Full line: bias {numbers['bias']:+.2f}; dashed: 95 of 100 videos lie "
-        f"between {numbers['lower_limit']:+.2f} and {numbers['upper_limit']:+.2f}. Shaded: how sure these lines are."
+        f"between {numbers['lower_limit']:+.2f} and {numbers['upper_limit']:+.2f}.{sure}"
     )
     across, up = scale.marks()
     x_label = f"mean of true and found, {words}"
@@ -251,8 +252,12 @@ def bland_altman(name: str, measure: str, numbers: Mapping[str, Any], color: str
 
 def spread(measured: Mapping[str, Any], digits: int = 2) -> str:
     """ " (0.81 to 0.93)", or nothing where no interval is known."""
-    interval = measured["interval"]
-    return f" ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})" if interval else ""
+    return between(measured["interval"], digits)
+
+
+def between(interval: Sequence[float] | None, digits: int = 2, sign: str = "") -> str:
+    """The same of an interval alone; with ``sign`` "+" of differences, which have theirs."""
+    return f" ({interval[0]:{sign}.{digits}f} to {interval[1]:{sign}.{digits}f})" if interval else ""
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:

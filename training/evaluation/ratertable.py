@@ -2,6 +2,9 @@
 
     video, rater, behavior, start_s, end_s[, subject]        comma, semicolon or tab; a heading by any of NAMES
 
+`read` takes such a plain table. All else that an import reads (workbooks, START and STOP, 1:02.5, BORIS projects) comes
+through the import's own readers, by a mapping: `read_mapped`.
+
 Frames are made of a fixed rate, since there is no video to ask; a video lasts until the last thing that anyone saw.
 """
 
@@ -10,15 +13,19 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from mousetal.dataset import BACKGROUND
 from mousetal.errors import RecordError
 from mousetal.types import FrameRange, Label
 from training.evaluation import raters
 from training.evaluation.comparison import Comparison, of_labels
+from training.importing.mapping import Mapping
+from training.importing.rows import FRAMES, LabelRow
+from training.importing.sources import read_source
 
 NAMES = {
     "video": ("video", "id", "recording", "file"),
@@ -33,12 +40,17 @@ FPS = 25.0
 
 @dataclass(frozen=True, slots=True)
 class RaterTable:
-    """The labels by video and rater, the animal of each video, and rows that could not be used, with the reason."""
+    """The labels by video and rater, the animal of each video, and rows that could not be used, with the reason.
+
+    ``scored`` has per video the part that all raters looked at, where the table tells it; ``notes`` are for people.
+    """
 
     labels: dict[str, dict[str, list[Label]]]
     subjects: dict[str, str]
     fps: float
     unusable: tuple[str, ...]
+    scored: dict[str, FrameRange] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def raters(self) -> tuple[str, ...]:
@@ -88,11 +100,45 @@ def read(path: Path, fps: float = FPS) -> RaterTable:
     return RaterTable(labels, subjects, fps, tuple(unusable))
 
 
+def read_mapped(path: Path, mapping: Mapping | None, fps: float = FPS) -> RaterTable:
+    """Labels of several people in whatever an import reads; raises RecordError, or SettingsError without a mapping that
+    is needed.
+
+    Seconds are laid on frames of ``fps``; frame numbers stay what they are, and count at ``fps``. An instant lasts a
+    frame.
+    """
+    table = read_source(path, mapping)
+    aliases = mapping.video.aliases if mapping else {}
+    labels: dict[str, dict[str, list[Label]]] = {}
+    subjects: dict[str, str] = {}
+    unusable = [f"{one.origin}: {one.message}" for one in table.troubles if one.is_loss]
+    for row in table.rows:
+        if not row.rater or row.behavior == BACKGROUND:
+            why = f"{BACKGROUND} is no behaviour" if row.rater else "who scored it is not said; see columns.rater"
+            unusable.append(f"{row.origin}: {why}")
+            continue
+        video = aliases.get(row.video, row.video)
+        label = Label(row.behavior, _frames(row, fps), row.count, row.rater, row.origin)
+        labels.setdefault(video, {}).setdefault(row.rater, []).append(label)
+        subjects.setdefault(video, table.facts[row.video].subject or video)
+    if not labels:
+        raise RecordError(f"{path}: no row could be used ({'; '.join(unusable[:3]) or 'there is none'}).")
+    scored = {aliases.get(video, video): _frames(part, fps) for video, part in table.scored.items()}
+    notes = tuple(f"{one.origin}: {one.message}" for one in table.troubles if not one.is_loss)
+    return RaterTable(labels, subjects, fps, tuple(unusable), scored, notes)
+
+
+def _frames(row: LabelRow, fps: float) -> FrameRange:
+    rate = 1.0 if row.unit == FRAMES else fps
+    start = round(row.start * rate)
+    return FrameRange(start, start + 1 if row.end is None else max(round(row.end * rate), start + 1))
+
+
 def compare(table: RaterTable, first: str, second: str, behaviors: Sequence[str]) -> list[Comparison]:
     """The videos that both labelled, the first taken as the truth."""
     return [
         of_labels(video, table.subjects[video], _edges(by_rater.values(), table.fps), behaviors, by_rater[first],
-                  by_rater[second])
+                  by_rater[second], [table.scored[video]] if video in table.scored else None)
         for video, by_rater in table.labels.items()
         if first in by_rater and second in by_rater
     ]  # fmt: skip
@@ -101,7 +147,7 @@ def compare(table: RaterTable, first: str, second: str, behaviors: Sequence[str]
 def alpha(table: RaterTable, behavior: str) -> float | None:
     """Krippendorff's alpha of all raters on the frames of all videos; who did not label a video is missing there."""
     parts = []
-    for by_rater in table.labels.values():
+    for video, by_rater in table.labels.items():
         num_frames = len(_edges(by_rater.values(), table.fps)) - 1
         ratings = np.full((len(table.raters), num_frames), raters.MISSING, np.int64)
         for place, rater in enumerate(table.raters):
@@ -110,7 +156,8 @@ def alpha(table: RaterTable, behavior: str) -> float | None:
                 for label in by_rater[rater]:
                     if label.behavior == behavior:
                         ratings[place, label.frames.start_frame : label.frames.end_frame] = 1
-        parts.append(ratings)
+        part = table.scored.get(video, FrameRange(0, num_frames))
+        parts.append(ratings[:, part.start_frame : part.end_frame])
     return raters.krippendorff_alpha(np.concatenate(parts, axis=1))
 
 

@@ -3,8 +3,8 @@
     table = read_label_table(Path("scores.xlsx"), mapping)
     table.rows[0]                          # LabelRow("m1.mp4", "Self-Grooming", 12.5, 14.0, ...)
 
-No video is needed for it, so that raters can be compared by their tables alone. What cannot be read is listed with its
-cell and the rest goes on; only a file or a mapping that makes no sense at all raises.
+No video is needed for it, so that raters can be compared by their tables alone (`training.evaluate --raters`). What
+cannot be read is listed with its cell and the rest goes on; only a file or a mapping that makes no sense at all raises.
 """
 
 from __future__ import annotations

@@ -17,16 +17,24 @@ from mousetal.formats.startstop import POINT, START, STOP, Event, pair
 from mousetal.formats.tables import Cell, join_origins
 from training.importing.cells import parse_spans
 from training.importing.grid import Grid, plain
+from training.importing.media import MediaError, ObservedFiles, Playlist
 from training.importing.reading import Reading, Row, moment
 from training.importing.rows import LabelRow
 from training.importing.times import TimeError, parse_cell
 
+SEVERAL_FILES = "time in one of several files"
+
 
 def read_bouts(reading: Reading, grid: Grid) -> None:
     """One row per bout. A row that names a video and nothing else says that it was looked at."""
-    columns = reading.mapping.columns
+    columns, observed = reading.mapping.columns, ObservedFiles.of(grid, reading.mapping.time)
     for row in grid.rows():
-        video = reading.video_of(grid, row)
+        try:
+            played = reading.played(observed, row)
+        except MediaError as error:
+            reading.lose(SEVERAL_FILES, f"{error}", grid.required(row, columns.start))
+            continue
+        video = reading.video_of(grid, row, played)
         cells = [cell for name in ("start", "end") if (cell := grid.cell(row, getattr(columns, name))) is not None]
         duration = grid.cell(row, columns.duration)
         behavior_cell = grid.required(row, columns.behavior)
@@ -46,11 +54,15 @@ def read_bouts(reading: Reading, grid: Grid) -> None:
             continue
         try:
             start, end, unit = _span(reading, grid, row, behavior, cells, duration)
-        except TimeError as error:
-            reading.lose("unreadable time", f"{error}", *cells)
+            if observed and played:
+                observed.check(row, played, start)
+        except (TimeError, MediaError) as error:
+            kind = "unreadable time" if isinstance(error, TimeError) else SEVERAL_FILES
+            reading.lose(kind, f"{error}", *cells)
             continue
         rater = reading.rater_of(grid, row)
-        reading.add(LabelRow(video, behavior, start, end, unit, count, rater, join_origins(*cells)), is_marker, *cells)
+        label = LabelRow(video, behavior, start, end, unit, count, rater, join_origins(*cells))
+        reading.add(label, is_marker, *cells, played=played)
 
 
 def _span(
@@ -74,10 +86,16 @@ def read_start_stop(reading: Reading, grid: Grid) -> None:
     columns, words = reading.mapping.columns, reading.mapping.events
     kinds = {plain(word): kind for kind, all_ in
              ((START, words.start), (STOP, words.stop), (POINT, words.point)) for word in all_}  # fmt: skip
-    events: list[Event[tuple[Cell, str, int]]] = []
+    observed = ObservedFiles.of(grid, reading.mapping.time)
+    events: list[Event[tuple[Cell, int, Playlist | None]]] = []
     for row in grid.rows():
-        video = reading.video_of(grid, row)
         event, time, named = (grid.required(row, name) for name in (columns.event, columns.time, columns.behavior))
+        try:
+            played = reading.played(observed, row)
+        except MediaError as error:
+            reading.lose(SEVERAL_FILES, f"{error}", time)
+            continue
+        video = reading.video_of(grid, row, played)
         if all(cell.is_empty for cell in (event, time, named)):
             continue
         if not video:
@@ -97,11 +115,13 @@ def read_start_stop(reading: Reading, grid: Grid) -> None:
             continue
         try:
             seconds, unit = moment(time, kind == STOP, reading.mapping.time, reading.fps_of(grid, row))
-        except TimeError as error:
-            reading.lose("unreadable time", f"{error}", time)
+            if observed and played:
+                observed.check(row, played, seconds)
+        except (TimeError, MediaError) as error:
+            reading.lose("unreadable time" if isinstance(error, TimeError) else SEVERAL_FILES, f"{error}", time)
             continue
         key = (video, grid.text(row, columns.subject), behavior, reading.rater_of(grid, row), unit, str(int(is_marker)))
-        events.append(Event(key, kind, seconds, (time, unit, count)))
+        events.append(Event(key, kind, seconds, (time, count, played)))
     pairing = pair(events)
     for event_, why in pairing.alone:
         reading.lose("unpaired event", f"{event_.key[2]} of {event_.key[0]}: {why}", event_.source[0])
@@ -109,8 +129,9 @@ def read_start_stop(reading: Reading, grid: Grid) -> None:
         video, _, behavior, rater, unit, is_marked = start.key
         places = [start.source[0]] + ([stop.source[0]] if stop else [])
         end = stop.time if stop else None
-        label = LabelRow(video, behavior, start.time, end, unit, start.source[2], rater, join_origins(*places))
-        reading.add(label, is_marked == "1", *places)
+        _, count, played = start.source
+        label = LabelRow(video, behavior, start.time, end, unit, count, rater, join_origins(*places))
+        reading.add(label, is_marked == "1", *places, played=played)
 
 
 def read_columns(reading: Reading, grid: Grid) -> None:

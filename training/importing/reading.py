@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mousetal.dataset import BACKGROUND
 from mousetal.formats.boris import NO_SUBJECT
 from mousetal.formats.tables import Cell, join_origins
 from training.importing.grid import Grid, plain
 from training.importing.mapping import BehaviorRule, Mapping, TimeRule
+from training.importing.media import ObservedFiles, Playlist
 from training.importing.rows import (
     FACTS,
     FRAMES,
@@ -81,8 +82,22 @@ class Reading:
     def note(self, kind: str, message: str, *cells: Cell) -> None:
         self.troubles.append(Trouble(kind, join_origins(*cells), message, is_loss=False))
 
-    def video_of(self, grid: Grid, row: Row) -> str:
-        """The video that the row is about, "" where none is named; remembers what the row says of it."""
+    def played(self, observed: ObservedFiles | None, row: Row) -> Playlist | None:
+        """The files through which the row's times count, None where they are of one file; raises MediaError.
+
+        Frame numbers count through one file in any case.
+        """
+        if observed is None:
+            return None
+        if note := observed.offset_of(row):
+            self.note("about the file", note, row[0])
+        return None if self.mapping.time.unit == "frame" else observed.playlist(row, self.mapping.time.decimal)
+
+    def video_of(self, grid: Grid, row: Row, played: Playlist | None = None) -> str:
+        """The video that the row is about, "" where none is named; remembers what the row says of it.
+
+        Of several files that are ``played`` it is all of them: their bouts find their own file in `add`.
+        """
         rule, columns = self.mapping.video, self.mapping.columns
         if rule.source == "sheet":
             video = grid.sheet.name
@@ -91,16 +106,20 @@ class Reading:
         else:
             video = grid.text(row, columns.video) or (self.last_video if rule.fill_down else "")
         self.last_video = video
-        if video:
-            texts = {name: grid.text(row, getattr(columns, name)) for name in FACTS}
-            if texts["subject"] == NO_SUBJECT:
-                texts["subject"] = ""
-            said = VideoFacts(**texts)
-            known = self.facts.get(video, VideoFacts())
-            if known != said:
-                self.troubles += contradictions(video, known, said, grid.origin(row))
-            self.facts[video] = known.completed_by(said)
-        return video
+        for name in played.files if played else (video,):
+            if name:
+                self._remember(name, grid, row)
+        return " + ".join(played.files) if played else video
+
+    def _remember(self, video: str, grid: Grid, row: Row) -> None:
+        texts = {name: grid.text(row, getattr(self.mapping.columns, name)) for name in FACTS}
+        if texts["subject"] == NO_SUBJECT:
+            texts["subject"] = ""
+        said = VideoFacts(**texts)
+        known = self.facts.get(video, VideoFacts())
+        if known != said:
+            self.troubles += contradictions(video, known, said, grid.origin(row))
+        self.facts[video] = known.completed_by(said)
 
     def rater_of(self, grid: Grid, row: Row) -> str:
         return grid.text(row, self.mapping.columns.rater) or self.mapping.rater
@@ -140,14 +159,17 @@ class Reading:
             return 1
         return int(number)
 
-    def add(self, row: LabelRow, is_marker: bool, *cells: Cell) -> None:
-        """Keep the row, unless it ends before it starts."""
+    def add(self, row: LabelRow, is_marker: bool, *cells: Cell, played: Playlist | None = None) -> None:
+        """Keep the row, unless it ends before it starts; of several files that are ``played``, a part for each."""
         if row.end is not None and row.end < row.start:
             self.lose("end before start", f"{row.behavior} of {row.video} ends before it starts", *cells)
-        elif is_marker:
-            self.markers.setdefault((row.video, row.rater), []).append(row)
-        else:
-            self.rows.append(row)
+            return
+        for name, start, end in played.parts(row.start, row.end) if played else [(row.video, row.start, row.end)]:
+            part = replace(row, video=name, start=start, end=end)
+            if is_marker:
+                self.markers.setdefault((name, row.rater), []).append(part)
+            else:
+                self.rows.append(part)
 
     def table(self) -> LabelTable:
         rule = self.mapping.behaviors

@@ -1,0 +1,108 @@
+"""The files that a BORIS observation plays one after another: its times count through all of them.
+
+    a.mp4            b.mp4            START at 150 s, beside the name b.mp4, is 50 s after the beginning of b.mp4.
+    0 ------- 100 s  100 ------ 200 s
+
+Tables name all files of an observation in one cell and their lengths in another, in the same order, with semicolons
+between them. A bar begins the next player, which shows the same moments from another side and is of no use here:
+
+    Source               player #1:a.mp4;b.mp4|player #2:side.mp4
+    Media duration (s)   100.000;100.000|200.000
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+PLAYER = re.compile(r"[|\s]*player #\d+:\s*", re.IGNORECASE)
+ROUNDING_S = 0.05  # lengths and times are rounded to the millisecond, some of them twice
+
+
+class MediaError(ValueError):
+    """A row whose time can't be placed in a file; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Playlist:
+    """The files in order, and their lengths in seconds; that of the last one may be missing."""
+
+    files: tuple[str, ...]
+    lengths_s: tuple[float, ...]
+
+    def parts(self, start_s: float, end_s: float | None) -> list[tuple[str, float, float | None]]:
+        """A bout on the common time line as parts, one per file that it touches, in each file's own seconds.
+
+        An instant (``end_s`` None, or the start) is one part. What comes after the end belongs to the last file.
+        """
+        parts: list[tuple[str, float, float | None]] = []
+        begin = 0.0
+        for number, name in enumerate(self.files):
+            is_last = number == len(self.files) - 1
+            finish = float("inf") if is_last else begin + self.lengths_s[number]
+            if end_s is None or end_s == start_s:
+                if begin <= start_s < finish:
+                    parts.append((name, start_s - begin, None if end_s is None else end_s - begin))
+            elif start_s < finish and end_s > begin:
+                parts.append((name, max(start_s, begin) - begin, min(end_s, finish) - begin))
+            begin = finish
+        return parts
+
+    def check(self, name: str, time_s: float) -> None:
+        """Raises MediaError where the file ``name`` is not the one that is played at ``time_s``.
+
+        Then the row is not what BORIS writes (somebody has put the times right already, say), and moving it would only
+        make it wrong in another way.
+        """
+        begin = 0.0
+        for number, file in enumerate(self.files):
+            is_last = number == len(self.files) - 1
+            finish = float("inf") if is_last else begin + self.lengths_s[number]
+            if file == name and begin - ROUNDING_S <= time_s <= finish + ROUNDING_S:
+                return
+            begin = finish
+        if name not in self.files:
+            raise MediaError(f"the file {name!r} is none of those that were played ({', '.join(self.files)})")
+        raise MediaError(
+            f"at {time_s:g} s another file than {name} is played: times that count through all of "
+            f"{', '.join(self.files)} are expected"
+        )
+
+
+def files_of(cell: str) -> tuple[str, ...]:
+    """The files of the first player that a cell lists; none of an empty one."""
+    return tuple(name.strip() for name in _first_player(cell).split(";") if name.strip())
+
+
+def lengths_of(cell: str, decimal: str = ".") -> tuple[float, ...]:
+    """The lengths in seconds that a cell lists for the first player; raises MediaError for what is no length."""
+    lengths = []
+    for text in filter(None, (one.strip() for one in _first_player(cell).split(";"))):
+        try:
+            length = float(text.replace(decimal, "."))
+        except ValueError:
+            length = -1.0
+        if not 0 < length < float("inf"):
+            raise MediaError(f"a file's length in seconds expected, got {text!r}")
+        lengths.append(length)
+    return tuple(lengths)
+
+
+def playlist(files: tuple[str, ...], lengths_cell: str, decimal: str = ".") -> Playlist:
+    """Files and their lengths; raises MediaError where the cell doesn't tell one length per file."""
+    try:
+        lengths = lengths_of(lengths_cell, decimal)
+    except MediaError as error:
+        lengths, why = (), f" ({error})"
+    else:
+        why = ""
+    if len(lengths) != len(files):
+        raise MediaError(
+            f"its time counts through {len(files)} files ({', '.join(files)}), and {lengths_cell!r} does not tell the "
+            f"length of each{why}: when this file began is not known. Give the .boris project in place of the table"
+        )
+    return Playlist(files, lengths)
+
+
+def _first_player(cell: str) -> str:
+    return next((part for part in PLAYER.split(cell.strip()) if part), "").split("|")[0]
