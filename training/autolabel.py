@@ -60,6 +60,11 @@ class Recording:
     split: str = ""
     entry: VideoEntry | None = None
 
+    @property
+    def name(self) -> str:
+        """What a user knows it by: its path in the data set, or file and folder, since many are called day-1.mp4."""
+        return self.entry.path if self.entry else "/".join(self.path.parts[-2:])
+
 
 @dataclass(frozen=True)
 class Boxed:
@@ -236,7 +241,7 @@ def told_of(one: Recording, boxed: Boxed) -> str:
     """A line for the user: how much of a video is labelled, and what was in doubt."""
     odd = Counter(doubt for doubt in boxed.doubts if doubt)
     return (
-        f"{one.path.name}: animal on {len(boxed.boxes)} of {boxed.looked_at} frames looked at, "
+        f"{one.name}: animal on {len(boxed.boxes)} of {boxed.looked_at} frames looked at, "
         f"kept {len(boxed.kept)} ({one.split}); "
         f"in doubt: {', '.join(f'{count} {what}' for what, count in odd.most_common()) or 'none'}"
     )

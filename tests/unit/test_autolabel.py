@@ -266,3 +266,10 @@ def test_boxes_on_a_real_video_agree_with_those_that_were_looked_at(shared: Path
     ]
     assert np.mean(overlaps) > 0.7
     assert np.mean(np.array(overlaps) >= 0.5) > 0.95
+
+
+def test_a_video_is_told_by_more_than_its_files_name() -> None:
+    """All films of a cohort may be called day-1.mp4."""
+    assert Recording(Path("cohort/mouse-03/day-1.mp4")).name == "mouse-03/day-1.mp4"
+    entry = VideoEntry("films/datasets/mouse-03/video/day-1.mp4", "0" * 64, 10, Fraction(25), 64, 48, 0.4)
+    assert Recording(Path("/data/x.mp4"), entry=entry).name == entry.path
