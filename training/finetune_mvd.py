@@ -9,7 +9,8 @@ the service to load. Started again with the same settings it goes on, to the sam
 stopped.
 
 Several machines: list them in a file, one a line (``mouse1 slots=2``: name and GPUs). Code, clips and --out lie at the
-same paths on all of them, --out on a disk that they share, and ssh goes between them without a password. Then start
+same paths on all of them, --out on a disk that they share; pdsh is on the first, and ssh goes from it to all without a
+password (or see section 4 of training/README.md). Then start
 
     deepspeed --hostfile hosts --module training.finetune_mvd --config ... --clips clips --out runs/first
 """
