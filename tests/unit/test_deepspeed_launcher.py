@@ -113,7 +113,7 @@ sys.exit(max(abs(one.wait()) for one in parts))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_two_machines_played_by_this_one_train_as_one(root: Path, tmp_path: Path) -> None:
     """By pdsh, which here starts both parts itself, and without: each has the one GPU that a line of the file says."""
     write_clips(tmp_path / "clips")
@@ -156,8 +156,8 @@ sys.exit(finetune_mvd.main(sys.argv[1:]))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("zero", [0, 2, 3])
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("zero", [0, 3])
 def test_a_run_of_two_processes_of_which_one_is_killed_goes_on(zero: int, root: Path, tmp_path: Path) -> None:
     """By SIGKILL after step 3. The launcher ends the other one, and the same command goes on from step 2."""
     write_clips(tmp_path / "clips")

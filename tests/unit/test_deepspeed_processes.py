@@ -134,7 +134,7 @@ def test_processes_that_mpi_started_do_not_each_train_alone(monkeypatch: pytest.
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("processes", [1, 2])
 def test_four_steps_are_two_save_load_and_two_at_every_zero_stage(processes: int, tmp_path: Path) -> None:
     """What goes on is a team of new processes, as after a power cut."""
@@ -147,7 +147,7 @@ def test_four_steps_are_two_save_load_and_two_at_every_zero_stage(processes: int
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(not (shutil.which("g++") and shutil.which("ninja")), reason="DeepSpeedCPUAdam needs g++ and ninja")
 def test_an_optimiser_on_the_cpu_clips_and_goes_on_like_any_other(tmp_path: Path) -> None:
     """The first use of DeepSpeedCPUAdam compiles it, which takes a minute or more."""
