@@ -26,6 +26,7 @@ from training.finetune_knobs import Knobs
 from training.optim import Group, adamw
 
 STATE_NAME = "engine.pt"
+MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # how many processes there are, by Open MPI and by MPICH
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,9 @@ def place_of(knobs: Knobs) -> Place:
     is_deepspeed = knobs.engine == "deepspeed" or (knobs.engine == "auto" and is_launched)
     if world_size > 1 and not is_deepspeed:
         raise SettingsError(f"engine: torch trains in one process, {world_size} were started. Set engine = auto.")
+    if "WORLD_SIZE" not in os.environ and max(int(os.environ.get(name, "1")) for name in MPI_SIZES) > 1:
+        raise SettingsError("started by MPI, whose ranks are not read: each process would train alone. Let DeepSpeed's "
+                            "launcher start them by pdsh or with --no_ssh: see training/README.md.")  # fmt: skip
     device = Execution.on(knobs.device, knobs.precision, compiled=False).device
     if device.type == "cpu" and knobs.precision == "fp16":
         raise SettingsError("precision: fp16 is not to be had on a CPU. Set precision = bf16 or fp32.")
@@ -143,9 +147,11 @@ class DeepSpeed:
         self.engine, *_ = deepspeed.initialize(
             model=learner.to(place.device), optimizer=optimiser, config=deepspeed_config(knobs, place.world_size)
         )
+        forget_steps(self.engine.optimizer)
         self.module: nn.Module = self.engine
         self.dtype = AUTOCAST_TYPES[knobs.precision] or torch.float32
         self._zero3 = knobs.zero == 3
+        self._is_plain = knobs.zero == 0 and knobs.precision == "fp32"
 
     @property
     def groups(self) -> list[Group]:
@@ -160,14 +166,25 @@ class DeepSpeed:
 
     def step(self) -> float | None:
         is_last = self.engine.is_gradient_accumulation_boundary()
+        # Without ZeRO in float32 DeepSpeed leaves the optimiser as it is and measures nothing. The gradient is the mean
+        # over all processes by now.
+        norm = self._length() if is_last and self._is_plain else None
         self.engine.step()
-        norm = self.engine.get_global_grad_norm() if is_last else None
+        if is_last and not self._is_plain:
+            norm = self.engine.get_global_grad_norm()
         return None if norm is None else float(norm)
+
+    def _length(self) -> Tensor:
+        gradients = [one.grad for one in self.engine.module.parameters() if one.grad is not None]
+        return nn.utils.get_total_norm(gradients)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         gathered = import_deepspeed().zero.GatheredParameters
         for name, parameter in self.engine.module.named_parameters():
-            with gathered([parameter], enabled=self._zero3):
+            # ZeRO 3 keeps small ones whole. Gathered they would be taken apart again afterwards, of which its record of
+            # what is needed when knows nothing: a run that went on from a state failed at its second step.
+            is_apart = self._zero3 and parameter.ds_status.name != "AVAILABLE"
+            with gathered([parameter], enabled=is_apart):
                 yield name, parameter
 
     def save(self, folder: Path) -> None:
@@ -177,6 +194,13 @@ class DeepSpeed:
         found, _ = self.engine.load_checkpoint(str(folder), tag="deepspeed")
         if found is None:
             raise ModelError(f"{folder}: no state of DeepSpeed there. Was the run begun without it?")
+
+
+def forget_steps(optimiser: Any) -> None:
+    """Let AdamW count from 0. DeepSpeed makes room for its averages by a step without gradients in 16 bits without
+    ZeRO, and a first step that is taken for the second is a quarter shorter."""
+    for state in getattr(optimiser, "optimizer", optimiser).state.values():
+        state["step"] = 0 * state["step"]
 
 
 def deepspeed_config(knobs: Knobs, world_size: int) -> dict[str, Any]:

@@ -13,7 +13,8 @@ With ``--dataset`` the best model is tuned on the data set's validation videos a
 videos into ``evaluation`` in the run's folder (`training.finetune_evaluation`). What fails there loses no model.
 
 Several machines: list them in a file, one a line (``mouse1 slots=2``: name and GPUs). Code, clips and --out lie at the
-same paths on all of them, --out on a disk that they share, and ssh goes between them without a password. Then start
+same paths on all of them, --out on a disk that they share; pdsh is on the first, and ssh goes from it to all without a
+password (or see section 4 of training/README.md). Then start
 
     deepspeed --hostfile hosts --module training.finetune_mvd --config ... --clips clips --out runs/first
 """
