@@ -203,9 +203,7 @@ def finetune(knobs: Knobs, clips: Path, out: Path) -> Memo:
         if place.is_first:
             print(text, file=sys.stderr)
 
-    memo = train(knobs, load_data(knobs, clips, say), out, place)
-    end_processes(place)
-    return memo
+    return train(knobs, load_data(knobs, clips, say), out, place)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -229,6 +227,7 @@ def run(arguments: argparse.Namespace) -> int:
     finetune_evaluation.check(arguments.dataset, arguments.detector_dir)
     knobs = read(Knobs, arguments.config, arguments)
     memo = finetune(knobs, arguments.clips, arguments.out)
+    end_processes(place_of(knobs))
     if os.environ.get("RANK", "0") != "0":
         return OK  # the first process says the same, and does what is left
     if memo.skipped:
