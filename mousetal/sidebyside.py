@@ -12,7 +12,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from mousetal.errors import MousetalError
+from mousetal.cores import usable_cores
+from mousetal.errors import MousetalError, RecordError, VideoError
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -82,3 +83,20 @@ def finished(
         raise
     finally:
         pool.shutdown()
+
+
+def per_core(
+    work: Callable[[Item], Made], items: Sequence[Item], over: Over
+) -> Generator[tuple[Item, Made | MousetalError], None, None]:
+    """`finished` with an item per core at a time, where one bad video or annotation must not cost the others.
+
+    An item whose work raises VideoError or RecordError comes with that error; all else ends the work and comes out.
+    """
+
+    def attempt(item: Item) -> Made | MousetalError:
+        try:
+            return work(item)
+        except (VideoError, RecordError) as error:
+            return error
+
+    yield from finished(attempt, items, usable_cores(), over.set)

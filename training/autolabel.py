@@ -27,11 +27,10 @@ import torch
 import mousetal.detector
 from mousetal import dataset as datasets
 from mousetal import track, video
-from mousetal.cores import usable_cores
 from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import MousetalError, RecordError, SettingsError, VideoError
 from mousetal.geometry import resize_for_detector
-from mousetal.sidebyside import Over, finished
+from mousetal.sidebyside import Over, per_core
 from mousetal.streams import batched
 from mousetal.types import Detections, DetectorBatch, Frame, FrameBox, UInt8Array, VideoInfo
 from training import boxes as boxing
@@ -305,15 +304,12 @@ def _label_all(arguments: argparse.Namespace, detector: mousetal.detector.Detect
     over = Over()
     shared = boxing.Shared(detector, over) if detector else None
 
-    def attempt(place: int) -> Boxed | MousetalError:
-        try:
-            return label(recordings[place].path, shared, arguments.every, arguments.most, over)
-        except (VideoError, RecordError) as error:
-            return error
+    def boxed_at(place: int) -> Boxed:
+        return label(recordings[place].path, shared, arguments.every, arguments.most, over)
 
     labelled: dict[int, Boxed] = {}
     failed: list[str] = []
-    with closing(finished(attempt, range(len(recordings)), usable_cores(), over.set)) as through:
+    with closing(per_core(boxed_at, range(len(recordings)), over)) as through:
         for place, boxed in through:
             one = recordings[place]
             try:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from mousetal import dataset as datasets
 from mousetal import video
-from mousetal.cores import usable_cores
 from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import MousetalError, RecordError, VideoError
 from mousetal.packed import packed_boxes
-from mousetal.sidebyside import Over, finished
+from mousetal.sidebyside import Over, per_core
 from mousetal.types import Float64Array, FrameBox, Label, VideoInfo
 from training import boxes as boxing
 from training.preprocessreport import Report
@@ -75,14 +74,11 @@ def _find_all(
 ) -> Dataset:  # fmt: skip
     """Find the boxes of the videos ``wanting`` them, one per core at a time, and store each as soon as it is there."""
 
-    def find(entry: VideoEntry) -> tuple[VideoInfo, Sequence[FrameBox]] | MousetalError:
-        try:
-            info = video.probe(dataset.video_path(entry))
-            return info, packed_boxes(boxing.find_boxes(info, detector))
-        except (VideoError, RecordError) as error:
-            return error
+    def find(entry: VideoEntry) -> tuple[VideoInfo, Sequence[FrameBox]]:
+        info = video.probe(dataset.video_path(entry))
+        return info, packed_boxes(boxing.find_boxes(info, detector))
 
-    with closing(finished(find, wanting, usable_cores(), over.set)) as through:
+    with closing(per_core(find, wanting, over)) as through:
         for entry, found in through:
             if isinstance(found, MousetalError):
                 report.failed[entry.path] = str(found)

@@ -30,10 +30,9 @@ import numpy as np
 
 from mousetal import atomic, lock, video
 from mousetal import dataset as datasets
-from mousetal.cores import usable_cores
 from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import MousetalError, RecordError, VideoError
-from mousetal.sidebyside import Over, finished
+from mousetal.sidebyside import Over, per_core
 from training import boxes as boxing
 from training import datasetlock, preprocessreport, recordings
 from training.clipping import Loss, Shape, cut_video
@@ -143,15 +142,12 @@ def cut_all(
     """The clips of all videos to learn from, made in one video per core at a time, in the data set's order."""
     over = Over()
 
-    def attempt(entry: VideoEntry) -> Cutting | MousetalError:
-        try:
-            return clips_of(dataset, entry, materials[entry.path], folder, knobs, hard, over)
-        except (VideoError, RecordError) as error:
-            return error
+    def cut(entry: VideoEntry) -> Cutting:
+        return clips_of(dataset, entry, materials[entry.path], folder, knobs, hard, over)
 
     wanted = [entry for entry in dataset.videos if entry.split != TEST and entry.path not in report.failed]
     made: dict[str, list[Clip]] = {}
-    with closing(finished(attempt, wanted, usable_cores(), over.set)) as through:
+    with closing(per_core(cut, wanted, over)) as through:
         for entry, cutting in through:
             if isinstance(cutting, MousetalError):
                 report.failed[entry.path] = str(cutting)

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(2400)]
+# Another user cannot make a folder of root's to begin with.
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="skipped: only root can give a folder away")
 
 IMAGE_USER = 10001

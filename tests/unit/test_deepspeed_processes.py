@@ -148,6 +148,7 @@ def test_four_steps_are_two_save_load_and_two_at_every_zero_stage(processes: int
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
+# DeepSpeed builds that optimiser at its first use.
 @pytest.mark.skipif(not (shutil.which("g++") and shutil.which("ninja")), reason="DeepSpeedCPUAdam needs g++ and ninja")
 def test_an_optimiser_on_the_cpu_clips_and_goes_on_like_any_other(tmp_path: Path) -> None:
     """The first use of DeepSpeedCPUAdam compiles it, which takes a minute or more."""

@@ -44,6 +44,7 @@ def test_every_process_of_a_launcher_has_a_gpu_of_its_own(asked: str, monkeypatc
     assert device_name("cuda:1") == "cuda:1"
 
 
+# What is tested is the refusal where there is none.
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_was_asked_for_and_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for take in (join, lambda asked: Execution.on(asked, "fp32", compiled=False)):

@@ -9,6 +9,7 @@ import pytest
 
 from inference_script import handover
 
+# Another user cannot make a folder of root's to begin with.
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="skipped: only root can give a folder away")
 
 OURS = (

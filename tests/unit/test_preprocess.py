@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mousetal import atomic, records, video
+from mousetal import atomic, records, sidebyside, video
 from mousetal import dataset as datasets
 from mousetal.dataset import Dataset
 from mousetal.errors import OutputError, RecordError
@@ -262,7 +262,7 @@ def test_a_full_disk_ends_the_videos_beside_the_one_that_met_it(
             yield next(iter(decode(info, start)))
 
     monkeypatch.setattr(video, "decode", decoded)
-    monkeypatch.setattr(preprocess, "usable_cores", lambda: 2)
+    monkeypatch.setattr(sidebyside, "usable_cores", lambda: 2)
     with pytest.raises(OutputError, match="No space left"):
         run(dataset, folder)
     assert not (folder / "clips.csv").exists()

@@ -10,7 +10,6 @@ which joins and mends boxes over time, has no part in it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import numpy as np
 import mousetal.detector
 from mousetal.errors import RecordError, VideoError
 from mousetal.geometry import resize_for_detector
+from mousetal.streams import batched
 from mousetal.types import Detections, DetectorBatch, DetectorSpec, UInt8Array
 from training import coco, coco_pictures
 from training.boxscores import Found, matched
@@ -72,7 +72,7 @@ def judge(detector: mousetal.detector.Detector, data: CocoData) -> BoxScores:
     for path, images in by_file.items():
         wanted = {image.frame_index: image for image in images}
         try:
-            for pictures in _batches(path, set(wanted)):
+            for pictures in batched(coco_pictures.frames(path, set(wanted)), BATCH):  # all would be too many
                 answers = detector.predict(_batch(pictures, detector.spec.input_size), 0.0)
                 found += [
                     _found(answer, wanted.pop(index)) for answer, (index, _) in zip(answers, pictures, strict=True)
@@ -89,18 +89,6 @@ def judge(detector: mousetal.detector.Detector, data: CocoData) -> BoxScores:
 
 
 Pictures = list[tuple[int | None, UInt8Array]]
-
-
-def _batches(path: Path, wanted: set[int | None]) -> Iterator[Pictures]:
-    """A file's pictures, a few at a time: those of a long video would fill the memory."""
-    pictures: Pictures = []
-    for picture in coco_pictures.frames(path, wanted):
-        pictures.append(picture)
-        if len(pictures) == BATCH:
-            yield pictures
-            pictures = []
-    if pictures:
-        yield pictures
 
 
 def _batch(pictures: Pictures, size: int) -> DetectorBatch:
