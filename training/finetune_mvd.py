@@ -22,7 +22,6 @@ password (or see section 4 of training/README.md). Then start
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -227,8 +226,9 @@ def run(arguments: argparse.Namespace) -> int:
     finetune_evaluation.check(arguments.dataset, arguments.detector_dir)
     knobs = read(Knobs, arguments.config, arguments)
     memo = finetune(knobs, arguments.clips, arguments.out)
-    end_processes(place_of(knobs))
-    if os.environ.get("RANK", "0") != "0":
+    place = place_of(knobs)
+    end_processes(place)
+    if not place.is_first:
         return OK  # the first process says the same, and does what is left
     if memo.skipped:
         print(f"{len(memo.skipped)} clips could not be read and were skipped {memo.skipped.total()} times:",

@@ -13,6 +13,7 @@ between them. A bar begins the next player, which shows the same moments from an
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 PLAYER = re.compile(r"[|\s]*player #\d+:\s*", re.IGNORECASE)
@@ -36,16 +37,12 @@ class Playlist:
         An instant (``end_s`` None, or the start) is one part. What comes after the end belongs to the last file.
         """
         parts: list[tuple[str, float, float | None]] = []
-        begin = 0.0
-        for number, name in enumerate(self.files):
-            is_last = number == len(self.files) - 1
-            finish = float("inf") if is_last else begin + self.lengths_s[number]
+        for name, begin, finish in self._spans():
             if end_s is None or end_s == start_s:
                 if begin <= start_s < finish:
                     parts.append((name, start_s - begin, None if end_s is None else end_s - begin))
             elif start_s < finish and end_s > begin:
                 parts.append((name, max(start_s, begin) - begin, min(end_s, finish) - begin))
-            begin = finish
         return parts
 
     def check(self, name: str, time_s: float) -> None:
@@ -54,19 +51,26 @@ class Playlist:
         Then the row is not what BORIS writes (somebody has put the times right already, say), and moving it would only
         make it wrong in another way.
         """
-        begin = 0.0
-        for number, file in enumerate(self.files):
-            is_last = number == len(self.files) - 1
-            finish = float("inf") if is_last else begin + self.lengths_s[number]
-            if file == name and begin - ROUNDING_S <= time_s <= finish + ROUNDING_S:
-                return
-            begin = finish
+        if any(
+            file == name and begin - ROUNDING_S <= time_s <= finish + ROUNDING_S
+            for file, begin, finish in self._spans()
+        ):
+            return
         if name not in self.files:
             raise MediaError(f"the file {name!r} is none of those that were played ({', '.join(self.files)})")
         raise MediaError(
             f"at {time_s:g} s another file than {name} is played: times that count through all of "
             f"{', '.join(self.files)} are expected"
         )
+
+    def _spans(self) -> Iterator[tuple[str, float, float]]:
+        """Every file with its begin and end on the common time line; the last one has no end."""
+        begin = 0.0
+        for number, name in enumerate(self.files):
+            is_last = number == len(self.files) - 1
+            finish = float("inf") if is_last else begin + self.lengths_s[number]
+            yield name, begin, finish
+            begin = finish
 
 
 def files_of(cell: str) -> tuple[str, ...]:
