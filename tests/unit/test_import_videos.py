@@ -13,7 +13,6 @@ import pytest
 from mousetal import atomic
 from mousetal import dataset as datasets
 from mousetal.dataset import Dataset
-from mousetal.errors import OutputError
 from mousetal.formats import supervisely
 from mousetal.types import FrameRange, Label
 from tests.fixtures import videos
@@ -215,29 +214,6 @@ def test_another_video_of_the_same_name_is_refused_and_the_first_kept(
     assert len(dataset.videos) == 4
 
 
-@pytest.mark.parametrize(("storage", "kept"), [("copy", "copied"), ("link", "linked"), ("reference", "referenced")])
-def test_videos_are_copied_linked_or_referenced(films: Path, here: Path, storage: str, kept: str) -> None:
-    assert run("--videos", films / "m3.mp4", "--storage", storage, "--write") == 0
-    (entry,) = datasets.read(here / "dataset").videos
-    path = here / "dataset" / entry.path
-    assert entry.storage == kept
-    assert entry.source == str((films / "m3.mp4").resolve())
-    assert path.is_symlink() == (storage == "reference")
-    assert path.samefile(films / "m3.mp4") == (storage != "copy")
-
-
-def test_no_hard_link_across_disks_is_said_with_the_way_out(
-    films: Path, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def across(self: Path, target: Path) -> None:
-        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-
-    monkeypatch.setattr(Path, "hardlink_to", across)
-    with pytest.raises(OutputError, match="--storage copy or reference"):
-        store.place_file(films / "m3.mp4", here / "d" / "m3.mp4", "link")
-    assert list((here / "d").iterdir()) == []
-
-
 def test_a_disk_that_fills_up_while_copying_leaves_no_half_video_and_a_sound_manifest(
     films: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -259,15 +235,6 @@ def test_a_disk_that_fills_up_while_copying_leaves_no_half_video_and_a_sound_man
     monkeypatch.setattr(shutil, "copyfile", real)
     import_rows(films, ROWS, "--write")
     assert len(labels_of(datasets.read(here / "dataset"), "m2_post.avi")) == 1
-
-
-def test_too_little_space_is_found_before_anything_is_copied(
-    films: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))  # type: ignore[attr-defined]
-    assert run("--videos", films, "--write") == 1
-    assert "of videos to copy" in capsys.readouterr().err
-    assert not (here / "dataset").exists()
 
 
 def test_an_interrupted_import_keeps_what_is_done_and_goes_on(

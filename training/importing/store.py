@@ -1,7 +1,8 @@
 """A plan made true: videos put into the data set, labels written, the manifest last.
 
 Importing again changes nothing but what changed: a video is known by its content, and the labels that an earlier import
-took from the same file give way to the new ones; those from other files, and those set in another tool, stay.
+took from the same file give way to the new ones; those from other files, and those set in another tool, stay. A video
+whose file is gone, because the videos moved or a disk did, is taken from where it lies now.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def store(
                     )
                     new.append(entry.path)
                 else:
+                    entry = _kept_at_hand(dataset, planned, entry)
                     there.append(entry.path)
                 entry = _write_labels(dataset, planned, entry)
             except MousetalError as error:
@@ -92,6 +94,16 @@ def _put(dataset: Dataset, planned: PlannedVideo, path: str, storage: str) -> Vi
         path, found.sha256, info.num_frames, info.fps, info.width, info.height, info.duration_seconds,
         storage=STORAGES[storage], source=str(found.path.resolve()), scored=(),
     )  # fmt: skip
+
+
+def _kept_at_hand(dataset: Dataset, planned: PlannedVideo, entry: VideoEntry) -> VideoEntry:
+    """The entry of a video known by its content, after its file is put back where it is missing."""
+    target = dataset.video_path(entry)
+    if target.exists():
+        return entry
+    storage = next(one for one, kept in STORAGES.items() if kept == entry.storage)
+    place_file(planned.found.path, target, storage)
+    return replace(entry, source=str(planned.found.path.resolve()))
 
 
 def place_file(source: Path, target: Path, storage: str) -> None:
