@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import nn
 
 import mousetal
 import mousetal.detector
-from mousetal import atomic, modelfolder
+from mousetal import atomic
 from mousetal.detector.config import NetworkConfig, variant_name
 from mousetal.modelconfig import ImageInput, RtdetrConfig, plain_name
 from training import runfolder
@@ -42,15 +41,6 @@ def write(folder: Path, network: nn.Module, sizes: NetworkConfig, knobs: Any, cl
         provenance={**made, "metrics": dict(metrics)}, name=name,
     )  # fmt: skip
     mousetal.detector.save(folder, network, config, _card(config, sizes, metrics))  # type: ignore[arg-type]
-
-
-def copy(source: Path, target: Path) -> None:
-    """The model folder ``source`` once more as ``target``, whose name it takes."""
-    config, tensors = modelfolder.read(modelfolder.locate(source), RtdetrConfig)
-    sizes = NetworkConfig.from_json(config.network, f"{source}: network")
-    config = replace(config, name=plain_name(target.resolve().name))
-    card = _card(config, sizes, config.provenance["metrics"])
-    modelfolder.write(target, config, tensors, card)
 
 
 def shown(value: object) -> str:

@@ -1,14 +1,10 @@
-"""The text of a fine-tuned model's card, and the model folder once more under another name."""
+"""The text of a fine-tuned model's card."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from mousetal import modelfolder
-from mousetal.modelconfig import MvdConfig, plain_name
 from mousetal.types import ClassifierSpec
 
 
@@ -32,14 +28,6 @@ A video transformer that tells these behaviours apart in clips of one animal, in
 Measured on validation clips while training, which also chose these weights, so expect less on other animals; what to
 believe is in the evaluation on test videos.
 {table}"""
-
-
-def copy(source: Path, target: Path) -> None:
-    """The model folder ``source`` once more as ``target``, whose name it takes. Raises ModelError, OutputError."""
-    config, tensors = modelfolder.read(modelfolder.locate(source), MvdConfig)
-    name = plain_name(target.resolve().name)
-    _, _, rest = (source / modelfolder.CARD_NAME).read_text("utf-8").partition("\n")
-    modelfolder.write(target, replace(config, name=name), tensors, f"# {name}\n{rest}")
 
 
 def _shown(value: float | None) -> str:

@@ -33,7 +33,7 @@ import torch
 
 from mousetal.errors import MousetalError, RecordError, SettingsError
 from mousetal.mvd import VisionTransformer
-from training import finetune_card, finetune_evaluation, memory, runfolder
+from training import finetune_evaluation, memory, runfolder
 from training.engine import Place, end_processes, make_engine, mean_over_processes, place_of, start_processes
 from training.exitcodes import OK, guarded
 from training.finetune_data import Data, length, load_data
@@ -240,7 +240,7 @@ def run(arguments: argparse.Namespace) -> int:
             finetune_evaluation.Evaluation(arguments.out, arguments.dataset, arguments.detector_dir, knobs.device)
         )
     if arguments.export:  # after the tuning, so that it has the rules
-        finetune_card.copy(arguments.out / runfolder.BEST, arguments.export)
+        runfolder.export_best(arguments.out, arguments.export)
         print(f"{arguments.export}: the best weights as a model folder (MODEL_DIR)")
     return code
 

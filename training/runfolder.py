@@ -28,14 +28,16 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mousetal import atomic
+from mousetal import atomic, modelfolder
 from mousetal.errors import OutputError, RecordError, SettingsError
+from mousetal.modelconfig import plain_name
 from training.knobs import differences
 
 BEST = "best"
@@ -46,6 +48,18 @@ PARTIAL = ".partial"
 STATE_FILE = "checkpoint.pt"
 IDENTITY = "knobs.json"
 LIBRARIES = ("mousetal", "torch", "deepspeed", "numpy", "opencv-python-headless", "av", "tensorboard")
+
+
+def export_best(root: Path, target: Path) -> None:
+    """The best weights of the run in ``root`` once more, as the model folder ``target``, whose name the model takes.
+
+    Raises ModelError, OutputError.
+    """
+    best = modelfolder.locate(root / BEST)
+    config, tensors = modelfolder.read(best, type(modelfolder.read_config(best.root)))
+    config = replace(config, name=plain_name(target.resolve().name))
+    _, _, card = (best.root / modelfolder.CARD_NAME).read_text("utf-8").partition("\n")
+    modelfolder.write(target, config, tensors, f"# {config.name}\n{card}")
 
 
 class RunFolder:

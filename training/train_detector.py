@@ -265,7 +265,7 @@ def _main(arguments: argparse.Namespace) -> int:
         print(f"read: {learn.report}")
     train(knobs, data, arguments.out, validation, told.classes, team, [image.folder for image in learn.images])
     if arguments.export and team.is_first:
-        detectorcard.copy(arguments.out / runfolder.BEST, arguments.export)
+        runfolder.export_best(arguments.out, arguments.export)
         print(f"{arguments.export}: the best weights as a model folder (DETECTOR_DIR)")
     leave(team)
     return exitcodes.OK

@@ -24,7 +24,7 @@ from mousetal.detector.keys import to_official
 from mousetal.errors import ModelError, OutputError, RecordError, SettingsError
 from mousetal.execution import Execution
 from mousetal.modelconfig import RtdetrConfig, plain_name
-from training import coco, train_detector
+from training import coco, runfolder, train_detector
 from training.detectorfeed import Deck, parts
 from training.detectorknobs import Knobs
 from training.filmpictures import film_images
@@ -315,7 +315,7 @@ def test_a_run_leaves_a_model_folder_that_loads_and_an_export_of_it(images: Imag
     assert 0 < best.spec.score_threshold < 1
     if metrics["step"] == KNOBS.steps:
         assert_same_weights(network, best.network)
-    train_detector.detectorcard.copy(tmp_path / "best", tmp_path / "exported")
+    runfolder.export_best(tmp_path, tmp_path / "exported")
     exported = mousetal.detector.load(tmp_path / "exported").spec
     assert (exported.classes, exported.name) == (("rat",), "exported")
     card = (tmp_path / "exported" / "README.md").read_text()
