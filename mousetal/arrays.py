@@ -87,6 +87,7 @@ def pack_detections(detections: Sequence[Detections]) -> Arrays:
         "detection_frame": np.array([found.frame_index for found in detections], np.int64),
         "detection_count": np.array([len(found) for found in detections], np.int64),
         "detection_skipped": np.array([found.is_skipped for found in detections], np.bool_),
+        "detection_begins_scene": np.array([found.begins_scene for found in detections], np.bool_),
         "detection_xyxy": np.concatenate([found.boxes_xyxy for found in every]),
         "detection_score": np.concatenate([found.scores for found in every]),
         "detection_label": np.concatenate([found.labels for found in every]),
@@ -99,9 +100,11 @@ def unpack_detections(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[Detection
     boxes, scores, labels = (
         np.split(arrays[name], cuts) for name in ("detection_xyxy", "detection_score", "detection_label")
     )
-    frames, skipped = arrays["detection_frame"].tolist(), arrays["detection_skipped"].tolist()
+    frames, skipped, starts = (
+        arrays[name].tolist() for name in ("detection_frame", "detection_skipped", "detection_begins_scene")
+    )
     # Without a frame, split still gives one empty piece.
-    return tuple(Detections(*found) for found in zip(frames, boxes, scores, labels, skipped, strict=False))
+    return tuple(Detections(*found) for found in zip(frames, boxes, scores, labels, skipped, starts, strict=False))
 
 
 def pack_results(results: Sequence[WindowResult]) -> Arrays:

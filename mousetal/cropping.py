@@ -30,6 +30,7 @@ def place(sightings: Sequence[Sighting], plan: Plan) -> tuple[BoxInt | None, tup
         "borrowed_box": any(one.is_borrowed for one in sightings),
         "missing_box": len(boxes) < len(sightings),
         "ignored_box": any(one.num_ignored for one in sightings),
+        "scene_cut": any(one.detections.begins_scene for one in sightings[1:]),
     }
     crop = square(union([box.box_xyxy for box in boxes]), plan.classifier.crop_padding)
     return crop, tuple(flag for flag in holds if holds[flag])

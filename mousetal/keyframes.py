@@ -6,6 +6,8 @@
     B to C    they don't: the middle is looked at, too. Where it lies on the way from B to C the rest is interpolated;
               where it doesn't, each half is treated like A to B
 
+A hard cut ends a stretch: the frames on both sides of it are keys, and nothing is interpolated across.
+
 So an animal that rests or walks straight costs one look in n frames, and one that turns, rears or is hard to tell from
 a second box costs as many as it takes. What is promised: wherever it was checked, an interpolated box is off by at most
 ``MAX_ERROR`` of the box's longer side on each edge; where it was more, every half was looked into in turn, down to
@@ -32,7 +34,7 @@ UNDECIDED_FRAMES = 24  # that may be under way; two stretches where these are lo
 
 @dataclass
 class _Stretch:
-    """The frames after the key ``start`` (None: the video's first) up to and including the next key.
+    """The frames after the key ``start`` (None: the video's or a scene's first) up to and including the next key.
 
     ``open`` counts looks at its frames that are asked for and not answered; ``halves`` maps a middle that was asked for
     to the ends between which it lies.
@@ -68,24 +70,21 @@ class KeyFrames:
         self._stretch_of: dict[int, _Stretch] = {}  # frames asked for and not answered
         self._wanted: deque[int] = deque()
 
-    def add(self, frame: int) -> bool:
-        """Take the next frame in; whether it is a key, to be looked at in any case."""
+    def add(self, frame: int, begins_scene: bool = False) -> list[int]:
+        """Take the next frame in; keys to be looked at in any case: none, it, or with it the last one of a scene."""
         with self._news:
+            keys = self._end_scene() if begins_scene else []
             stretch = self._stretches[-1]
             stretch.frames.append(frame)
-            is_key = stretch.start is None or self._block(frame) != self._block(stretch.start)
-            if is_key:
+            if stretch.start is None or self._block(frame) != self._block(stretch.start):
                 self._complete(stretch)
-            return is_key
+                keys.append(frame)
+            return keys
 
     def end(self) -> list[int]:
         """No frame follows: the last one is a key if it was none yet."""
         with self._news:
-            stretch = self._stretches[-1]
-            if not stretch.frames:
-                return []
-            self._complete(stretch)
-            return stretch.frames[-1:]
+            return self._end_stretch()
 
     def wanted(self, most: int) -> list[int]:
         """Frames between keys that must be looked at, taken off the list."""
@@ -139,11 +138,13 @@ class KeyFrames:
                 del self._answers[stretch.start]
             self._news.notify_all()
             last = stretch.frames.pop()
+            is_left = self._stretches[0].start is None
             between = [
                 self._answers.pop(frame) if frame in self._answers else Detections.skipped(frame)
                 for frame in stretch.frames
             ]
-            return [*between, self._answers[last]]  # which stays: the next stretch begins there
+            # It stays where the next stretch begins there.
+            return [*between, self._answers.pop(last) if is_left else self._answers[last]]
 
     def _has_room(self) -> bool:
         undecided = sum(len(stretch.frames) for stretch in self._stretches)
@@ -151,6 +152,23 @@ class KeyFrames:
 
     def _block(self, frame: int) -> int:
         return int(np.searchsorted(self._sampled, frame)) // self._spacing
+
+    def _end_stretch(self) -> list[int]:
+        """Make the last frame a key if it is none yet."""
+        stretch = self._stretches[-1]
+        if not stretch.frames:
+            return []
+        self._complete(stretch)
+        return stretch.frames[-1:]
+
+    def _end_scene(self) -> list[int]:
+        """The same, and what follows does not begin there."""
+        keys = self._end_stretch()
+        start = self._stretches.pop().start
+        if not self._stretches and start is not None:  # nobody waits for the answer any more
+            del self._answers[start]
+        self._stretches.append(_Stretch(None))
+        return keys
 
     def _complete(self, stretch: _Stretch) -> None:
         stretch.is_complete = True

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from mousetal.meter import StageMeter
 from mousetal.outcome import finish
 from mousetal.plan import Plan, WindowResult, resume_frame
 from mousetal.ring import FrameRing
+from mousetal.scenes import CutFinder
 from mousetal.streams import batched, prefetch
 from mousetal.track import Sighting, follow
 from mousetal.types import (
@@ -71,7 +72,8 @@ def analyse(
     ``frames`` come in order; numbers left out are frames that could not be decoded. A window most of whose frames are
     there repeats the frame before a missing one, and carries the flag "damaged"; with more than a quarter missing it is
     not scored. Nor is a window without any animal ("no_animal"). Other flags: "borrowed_box" and "missing_box" (some
-    frames had none of their own, or none at all), "ignored_box" (boxes off the animal's track were left out).
+    frames had none of their own, or none at all), "ignored_box" (boxes off the animal's track were left out),
+    "scene_cut" (there is a hard cut in it, across which nothing is followed).
 
     ``done`` are the first results of a run that was interrupted: then ``frames`` start at `resume_frame`, the animal's
     track is rebuilt from the detections in ``done``, and the results that follow are those of an uninterrupted run.
@@ -127,6 +129,7 @@ class _Analysis:
         self._frames = Relay(prefetch(self._sampled(frames), plan.prefetch_frames))
         self._keys = self._key_frames() if plan.key_spacing > 1 else None
         self._ring = FrameRing()
+        self._scenes: set[int] = set()  # frames that do not follow the one before; noted before they are asked about
         self._fresh: list[Detections] = []  # answers of the detector that no result holds yet
         self._gaps: deque[FrameRange] = deque()  # frames found missing that no result holds yet
         self._heard_through = -1  # the frame of the detector's last answer that was looked at
@@ -137,12 +140,15 @@ class _Analysis:
         is_sampled = np.zeros(self._total, np.bool_)
         is_sampled[self._sampled_frames] = True
         due = self._first_frame
+        cuts = None if self._plan.reference_compat else CutFinder()
         for frame in self._meter.timed("decode", frames):
             if frame.index > due:
                 self._gaps.append(FrameRange(due, frame.index))
             if frame.index >= due:
                 due = frame.index + 1
                 if is_sampled[frame.index]:
+                    if cuts is not None and cuts.begins_scene(frame.rgb):
+                        self._scenes.add(frame.index)
                     yield frame
         if due < self._total:
             self._gaps.append(FrameRange(due, self._total))
@@ -176,7 +182,7 @@ class _Analysis:
                     wanted = keys.end()
                 else:
                     self._ring.add(frame)
-                    wanted = [frame.index] if keys.add(frame.index) else []
+                    wanted = keys.add(frame.index, frame.index in self._scenes)
             if wanted:
                 yield self._detector_batch(wanted)
 
@@ -205,7 +211,8 @@ class _Analysis:
         for found in self._known:
             self._heard_through = found.frame_index
             yield found
-        for answer in self._answers():
+        for unmarked in self._answers():
+            answer = [self._marked(found) for found in unmarked]
             if self._keys is not None:  # a stretch is kept as a whole, so that a resumed run goes on at a key
                 self._fresh += answer
                 self._heard_through = answer[-1].frame_index
@@ -215,6 +222,9 @@ class _Analysis:
                     self._heard_through = found.frame_index
                 yield found
         self._heard_through = self._total
+
+    def _marked(self, found: Detections) -> Detections:
+        return replace(found, begins_scene=True) if found.frame_index in self._scenes else found
 
     def _crops(self) -> Iterator[tuple[_Cropped, UInt8Array | None]]:
         """Every window as soon as the animal's place is settled on its frames, with its clip if it is to be scored."""

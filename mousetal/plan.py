@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from mousetal.scenes import HISTORY
 from mousetal.types import ClassifierSpec, Detections, DetectorSpec, FrameRange, VideoInfo, WindowScore
 from mousetal.windows import WindowPlan
 
@@ -63,7 +64,13 @@ class WindowResult:
 
 
 def resume_frame(done: Sequence[WindowResult], plan: Plan) -> int:
-    """The first frame that must be decoded again to go on after ``done``; the number of frames when nothing is left."""
+    """The first frame that must be decoded again to go on after ``done``; the number of frames when nothing is left.
+
+    The next window's first frame, or one as far back as it takes to tell hard cuts among the frames to come.
+    """
     left = islice(plan.windows.iter_windows(plan.info.num_frames), len(done), None)
     window = next(left, None)
-    return plan.info.num_frames if window is None else window.frame_indices[0]
+    if window is None:
+        return plan.info.num_frames
+    backwards = (found.frame_index for result in reversed(done) for found in reversed(result.detections))
+    return min([window.frame_indices[0], *islice(backwards, HISTORY + 1)])

@@ -8,6 +8,7 @@ time, no further away than ``max_gap_s``: between two boxes it is interpolated, 
     box       d   d   i   d   h   h           h   d      d detected, i interpolated, h held, blank: none
 
 Both stages are iterators, one item in and one out per frame and in order; `fill_gaps` runs behind by ``max_gap_s``.
+Nothing is followed or borrowed across a hard cut (`Detections.begins_scene`).
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ def keep_one(
     seen: FrameBox | None = None  # the last box of the track
     rival_since: float | None = None
     for found in detections:
+        if found.begins_scene:
+            seen, rival_since = None, None
         if found.is_skipped:
             yield Sighting(found, None, 0)
             continue
@@ -98,6 +101,10 @@ def fill_gaps(sightings: Iterable[Sighting], pts_seconds: Float64Array, max_gap_
     for sighting in sightings:
         after = sighting.box
         now = float(pts_seconds[sighting.frame_index])
+        if sighting.detections.begins_scene:
+            while empty:
+                yield _borrowed(empty.popleft(), before, None, pts_seconds, max_gap_s)
+            before = None
         while empty and (after is not None or now - float(pts_seconds[empty[0].frame_index]) > max_gap_s):
             yield _borrowed(empty.popleft(), before, after, pts_seconds, max_gap_s)
         if after is None:

@@ -102,7 +102,7 @@ class Detections:
 
     ``boxes_xyxy`` is float32 (n, 4) in pixels of the source frame, ``scores`` float32 (n,) in 0..1,
     ``labels`` int64 (n,) indexing the detector's class list. ``is_skipped`` says that nobody looked: no boxes then mean
-    nothing.
+    nothing. ``begins_scene`` says that the frame does not follow the one before (`scenes`).
     """
 
     frame_index: int
@@ -110,6 +110,7 @@ class Detections:
     scores: Float32Array
     labels: Int64Array
     is_skipped: bool = False
+    begins_scene: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.scores)

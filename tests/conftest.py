@@ -6,12 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Services that tests start compute with torch: the other backends have tests of their own (test_backends.py), and
 # converting two networks for every service that a test starts would take the suite minutes.
 os.environ.setdefault("BACKEND", "torch")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long an example takes is no property of it: the machine may be busy.
+settings.register_profile("mousetal", deadline=None)
+settings.load_profile("mousetal")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from mousetal import video
 from mousetal.geometry import resize_for_detector
 from mousetal.keyframes import KeyFrames
+from mousetal.scenes import CutFinder
 from mousetal.sidebyside import Over
 from mousetal.track import follow
 from mousetal.types import Detections, DetectorBatch, DetectorSpec, Float64Array, FrameBox, UInt8Array, VideoInfo
@@ -58,6 +60,7 @@ def find_boxes(info: VideoInfo, detector: Finder, max_gap_s: float = 0.5) -> tup
 
 def _detections(info: VideoInfo, detector: Finder, keys: KeyFrames) -> Iterator[Detections]:
     held: dict[int, UInt8Array] = {}
+    cuts, scenes = CutFinder(), set[int]()
 
     def look(frame: int) -> None:
         image = resize_for_detector(held[frame], detector.spec.input_size)
@@ -71,12 +74,14 @@ def _detections(info: VideoInfo, detector: Finder, keys: KeyFrames) -> Iterator[
         while stretch := keys.settled():
             for one in stretch:
                 held.pop(one.frame_index)
-                yield one
+                yield replace(one, begins_scene=one.frame_index in scenes)
 
     for frame in video.decode(info):
         held[frame.index] = frame.rgb
-        if keys.add(frame.index):
-            look(frame.index)
+        if cuts.begins_scene(frame.rgb):
+            scenes.add(frame.index)
+        for key in keys.add(frame.index, frame.index in scenes):
+            look(key)
             yield from settle()
     for last in keys.end():
         look(last)

@@ -139,7 +139,7 @@ def test_crops_are_nearly_those_of_looking_at_every_frame() -> None:
 
 def test_a_stretch_is_handed_out_once_it_is_decided() -> None:
     keys = KeyFrames(4, np.arange(9), np.arange(9) / 10, 0.5)
-    assert [keys.add(frame) for frame in range(9)] == [True, False, False, False, True, False, False, False, True]
+    assert [keys.add(frame) for frame in range(9)] == [[0], [], [], [], [4], [], [], [], [8]]
     assert keys.settled() == []
     keys.answer(found(0, at(0)))
     assert [one.frame_index for one in keys.settled()] == [0]
@@ -180,3 +180,43 @@ def test_looks_are_close_enough_for_what_lies_between_to_be_interpolated() -> No
     assert replace(plan, max_gap_s=0.0).key_spacing == 1
     assert replace(plan, reference_compat=True).key_spacing == 1
     assert replace(plan, detect_every=1).key_spacing == 1
+
+
+def test_a_hard_cut_is_looked_at_from_both_sides_and_nothing_is_interpolated_across() -> None:
+    def see(index: int) -> list[ScoredBox]:
+        return [at(10 if index < 26 else 40)]
+
+    plan, finder = plan_for(61, every=5), Finder(see)
+    results = list(analyse(frames_of(plan.info, cuts=[26]), finder, Judge(), plan))
+    assert {24, 26} <= set(finder.asked)
+    assert len(finder.asked) < len(plan.windows.sampled_frames(61)) / 2
+    boxes = {box.frame_index: box.box_xyxy[0] for box in finish("a", results, plan).boxes}
+    assert boxes == {index: see(index)[0][0] for index in plan.windows.sampled_frames(61)}
+
+
+@given(st.lists(st.integers(1, 59), max_size=8), st.integers(2, 7), st.booleans())
+def test_whatever_the_cuts_every_frame_is_accounted_for(starts: list[int], spacing: int, at_once: bool) -> None:
+    """Answers may come at once or late; each scene ends and begins with a look."""
+    keys, told, asked = KeyFrames(spacing, np.arange(60), np.arange(60) / 10, 0.5), [], []
+
+    def answer(frames: list[int]) -> None:
+        for frame in frames:
+            asked.append(frame)
+            keys.answer(found(frame, at(frame % 7)))
+        if wanted := keys.wanted(99):
+            answer(wanted)
+
+    late: list[int] = []
+    for frame in range(60):
+        late += keys.add(frame, frame in starts)
+        if at_once:
+            answer(late)
+            late = []
+        while stretch := keys.settled():
+            told += stretch
+    answer([*late, *keys.end()])
+    while stretch := keys.settled():
+        told += stretch
+    assert [one.frame_index for one in told] == list(range(60))
+    assert {edge for start in starts for edge in (start - 1, start)} <= set(asked)
+    assert len(asked) == len(set(asked))

@@ -238,11 +238,44 @@ def test_a_resumed_run_asks_the_detector_only_for_what_is_new() -> None:
     assert finder.asked == [frame for frame in plan.windows.sampled_frames(61) if frame > known[-1]]
 
 
-def test_a_run_resumes_at_the_first_frame_of_its_next_window() -> None:
+def test_a_run_resumes_where_its_next_window_and_what_tells_a_hard_cut_begin() -> None:
     plan = plan_for(61)
     whole = run(plan)
     starts = [window.frame_indices[0] for window in plan.windows.windows(61)]
-    assert [resume_frame(whole[:kept], plan) for kept in range(len(whole) + 1)] == [*starts, 61]
+    assert starts[:4] == [0, 4, 8, 12]
+    resumed = [resume_frame(whole[:kept], plan) for kept in range(len(whole) + 1)]
+    assert resumed[:4] == [0, 0, 2, 6]  # five frames looked at before the first new one, each a step of 2 from the next
+    assert resumed[-1] == 61
+
+
+@given(st.integers(0, 14), st.sets(st.integers(1, 60), max_size=4), st.booleans())
+def test_a_resumed_run_knows_of_the_same_hard_cuts(kept: int, starts: set[int], is_sparse: bool) -> None:
+    plan = replace(plan_for(61), detect_every=3 if is_sparse else 1, max_gap_s=5)
+    cuts = sorted(starts)
+
+    def see(index: int) -> list[ScoredBox]:
+        x = 10.0 * sum(cut <= index for cut in cuts)
+        return [(x, 8, x + 10, 20, 0.9)]
+
+    whole = list(analyse(frames_of(plan.info, cuts=cuts), Finder(see), Judge(), plan))
+    done = tuple(whole[:kept])
+    frames = frames_of(plan.info, resume_frame(done, plan), cuts=cuts)
+    rest = list(analyse(frames, Finder(see), Judge(), plan, done=done))
+    assert_same_windows(whole[kept:], rest)
+    assert [one.begins_scene for r in rest for one in r.detections] == [
+        one.begins_scene for r in whole[kept:] for one in r.detections
+    ]
+
+
+def test_a_window_over_a_hard_cut_holds_both_places_and_says_so() -> None:
+    plan = plan_for(40)
+    finder = Finder(lambda index: [MOUSE if index < 22 else (40, 30, 50, 42, 0.9)])
+    results = list(analyse(frames_of(plan.info, cuts=[22]), finder, Judge(), plan))
+    over = [r for r in results if r.score.window.frame_indices[0] < 22 <= r.score.window.frame_indices[-1]]
+    assert over
+    assert all(r.score.flags == ("scene_cut",) for r in over)
+    assert {r.score.crop_xyxy for r in over} == {square((MOUSE[0], MOUSE[1], 50, 42), plan.classifier.crop_padding)}
+    assert all(r.score.flags == () for r in results if r not in over)
 
 
 def test_with_everything_done_no_frame_is_touched() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ SECONDS = np.arange(200) / 10  # ten sampled frames a second
 MOUSE = (10.0, 10.0, 30.0, 30.0)
 
 
-def seen(*frames: list[tuple[tuple[float, ...], float]]) -> list[Sighting]:
+def seen(*frames: list[tuple[tuple[float, ...], float]], cuts: Container[int] = ()) -> list[Sighting]:
     """The track over frames that each have boxes with scores, a tenth of a second apart; gaps up to half a second."""
     detections = [
         Detections(
@@ -21,6 +23,7 @@ def seen(*frames: list[tuple[tuple[float, ...], float]]) -> list[Sighting]:
             np.array([box for box, _ in boxes], np.float32).reshape(-1, 4),
             np.array([score for _, score in boxes], np.float32),
             np.zeros(len(boxes), np.int64),
+            begins_scene=index in cuts,
         )
         for index, boxes in enumerate(frames)
     ]
@@ -71,3 +74,12 @@ def test_every_frame_comes_out_once_and_in_order(frames: list[list[tuple[tuple[f
     found = seen(*frames)
     assert [one.frame_index for one in found] == list(range(len(frames)))
     assert all(one.box is None or one.box.frame_index == one.frame_index for one in found)
+
+
+def test_across_a_hard_cut_nothing_is_followed_or_borrowed() -> None:
+    frames = [[(at(10), 0.9)], [(at(10), 0.9)], [], [], [(at(300), 0.9)], [(at(300), 0.9)]]
+    found = seen(*frames, cuts=[3])
+    assert sources(found) == "ddhhdd"
+    assert [round(one.box.box_xyxy[0]) for one in found if one.box] == [10, 10, 10, 300, 300, 300]
+    assert [one.num_ignored for one in found] == [0] * 6
+    assert sources(seen(*frames)) == "ddhhhh", "without the cut the box so far away is not the animal"
