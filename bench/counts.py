@@ -21,6 +21,7 @@ from av.video.reformatter import VideoReformatter
 
 from inference_script.video_job import analyse_video
 from mousetal import video, wire
+from mousetal.errors import ServiceUnavailable
 from mousetal.meter import StageMeter
 from mousetal.parts import PartFolder
 from mousetal.plan import Plan
@@ -85,6 +86,7 @@ class Counting:
     def __init__(self, counts: Counts) -> None:
         self.counts = counts
         self.detector, self.classifier = DETECTOR, CLASSIFIER
+        self._is_stopped = False
 
     def detect(self, batches: Iterable[DetectorBatch]) -> Iterator[list[Detections]]:
         for batch in batches:
@@ -103,7 +105,12 @@ class Counting:
     def recover(self) -> None:
         """Nothing goes away here."""
 
+    def stop(self) -> None:
+        self._is_stopped = True
+
     def _send(self, pixels: UInt8Array, message: Any) -> None:
+        if self._is_stopped:
+            raise ServiceUnavailable("the models were stopped.")
         self.counts.messages += 1
         self.counts.message_bytes += message.ByteSize()
         self.counts.pixel_bytes += pixels.nbytes

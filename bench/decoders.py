@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -172,7 +172,7 @@ def write_files(folder: Path) -> None:
     (folder / "expected.json").write_text(json.dumps(rows))
     long = folder / "sixty_minutes.mp4"
     if not long.exists():
-        settings = {"options": {"preset": "ultrafast", "g": "300"}, "size": (320, 240)}
+        settings: dict[str, Any] = {"options": {"preset": "ultrafast", "g": "300"}, "size": (320, 240)}
         videos.write_video(long, num_frames=MINUTES * 60 * FPS, fps=FPS, **settings)
 
 

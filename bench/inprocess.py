@@ -55,6 +55,10 @@ class InProcess:
     def recover(self) -> None:
         """Nothing goes away here."""
 
+    def stop(self) -> None:
+        """What has queued up, a few batches, is still answered; all that follows the workers refuse."""
+        self.close()
+
     def close(self) -> None:
         self._detecting.close()
         self._classifying.close()

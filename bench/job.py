@@ -108,6 +108,9 @@ class Observed:
     def recover(self) -> None:
         self._inner.recover()
 
+    def stop(self) -> None:
+        self._inner.stop()
+
 
 class Watch:
     """Takes the time and the processes' use of the machine, between `start` and `stop`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from mousetal import video
 from mousetal.errors import VideoError
 from mousetal.geometry import iou
 from mousetal.pipeline import Plan, analyse, finish
-from mousetal.types import Detections, DetectorBatch, VideoResult
+from mousetal.types import Detections, DetectorBatch, VideoInfo, VideoResult
 from training.evaluation.tally import TOLERANCE_S, matched_within
 
 
@@ -58,7 +58,7 @@ class Counting:
         self.detector = detector
         self.looks = 0
 
-    def detect(self, batches: Iterator[DetectorBatch]) -> Iterator[list[Detections]]:
+    def detect(self, batches: Iterable[DetectorBatch]) -> Iterator[list[Detections]]:
         for batch in batches:
             self.looks += len(batch.frame_indices)
             yield self.detector.predict(batch)
@@ -82,7 +82,7 @@ def compare(exact: VideoResult, sparse: VideoResult) -> Likeness:
     return found
 
 
-def videos_of(paths: list[Path]) -> Iterator[video.VideoInfo]:
+def videos_of(paths: list[Path]) -> Iterator[VideoInfo]:
     for path in paths:
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             try:

@@ -56,7 +56,9 @@ def jpeg(quality: int) -> Coding:
         while at < len(data):
             size = int.from_bytes(data[at : at + 4], "little")
             coded = np.frombuffer(data, np.uint8, size, at + 4)
-            images.append(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+            image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+            assert image is not None  # it was coded here
+            images.append(np.asarray(image, np.uint8)[..., ::-1])
             at += 4 + size
         return np.stack(images)
 
@@ -133,7 +135,10 @@ def picture(shape: tuple[int, ...], path: Path | None) -> UInt8Array:
         noise = np.random.default_rng(0).integers(0, 256, (height // 4, width // 4, 3), np.uint8)
         base = cv2.GaussianBlur(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), (0, 0), 1.5)
     else:
-        base = cv2.resize(cv2.imread(str(path))[..., ::-1], (width, height), interpolation=cv2.INTER_AREA)
+        bgr = cv2.imread(str(path))
+        if bgr is None:
+            raise SystemExit(f"{path}: no picture that can be read")
+        base = cv2.resize(bgr[..., ::-1], (width, height), interpolation=cv2.INTER_AREA)
     return np.stack([np.roll(base, i, axis=1) for i in range(count)])
 
 

@@ -111,7 +111,7 @@ class RtdetrConfig:
 
 
 ModelConfig = MvdConfig | RtdetrConfig
-AnyConfig = TypeVar("AnyConfig", MvdConfig, RtdetrConfig)
+AnyConfig = TypeVar("AnyConfig", bound=ModelConfig)
 
 
 def with_classes(config: AnyConfig, class_names: tuple[str, ...] | None, where: str) -> AnyConfig:

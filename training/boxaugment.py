@@ -55,7 +55,7 @@ def augment(picture: Picture, how: Augmentation, rng: np.random.Generator) -> Pi
         picture = replace(picture, rgb=relight(picture.rgb, how.brightness, rng))
     if chances[1] < how.grey:
         grey = cv2.cvtColor(picture.rgb, cv2.COLOR_RGB2GRAY)
-        picture = replace(picture, rgb=cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
+        picture = replace(picture, rgb=np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8))
     if chances[2] < how.invert:
         picture = replace(picture, rgb=255 - picture.rgb)
     if chances[3] < how.zoom_out:

@@ -98,7 +98,7 @@ def encode(frame_rgb: UInt8Array, quality: int) -> bytes:
 def decode(picture: bytes) -> UInt8Array | None:
     """What `encode` was given, about: uint8 (height, width, 3), RGB; None when it is damaged."""
     found = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR) if picture else None
-    return None if found is None else found[..., ::-1]
+    return None if found is None else np.asarray(found, np.uint8)[..., ::-1]
 
 
 def write_frames(

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from transformers import RTDetrV2ForObjectDetection
 
-from mousetal.detector.predict import Raw, best
+from mousetal.detector.backends import Raw
+from mousetal.detector.predict import best
 from mousetal.execution import Execution
 from training.boxaugment import to_input
 from training.boxscores import Found
@@ -20,8 +21,8 @@ MOST_FOUND = 100  # boxes of a picture that COCO's evaluator looks at
 
 
 @torch.no_grad()  # not inference mode: the library keeps anchors between calls, and training uses them afterwards
-def find_all(network: nn.Module, source: Source, input_size: int, eval_layer: int, batch: int, execution: Execution,
-             ) -> list[Found]:  # fmt: skip
+def find_all(network: RTDetrV2ForObjectDetection, source: Source, input_size: int, eval_layer: int, batch: int,
+             execution: Execution) -> list[Found]:  # fmt: skip
     """What the network finds on every picture of the source, its best scores first, beside the truth.
 
     The pictures are resized as at inference; boxes are in the source's pixels.

@@ -115,7 +115,8 @@ def _free_starts(classes: npt.NDArray[np.int8], length: int, guard: int) -> npt.
     starts = np.arange(len(classes) - length + 1)
     before = np.maximum(starts - guard, 0)
     after = np.minimum(starts + length + guard, len(classes))
-    return starts[taken[after] == taken[before]]
+    is_free: npt.NDArray[np.bool_] = taken[after] == taken[before]
+    return starts[is_free]
 
 
 def _apart(starts: list[int], least: int) -> list[int]:

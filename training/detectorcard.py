@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from transformers import RTDetrV2ForObjectDetection
 
 import mousetal
 import mousetal.detector
@@ -20,7 +20,7 @@ from training.knobs import as_json
 FALLBACK_THRESHOLD = 0.4  # where no box of the validation pictures was met
 
 
-def keep_best(out: Path, network: nn.Module, sizes: NetworkConfig, knobs: Any, classes: Sequence[str],
+def keep_best(out: Path, network: RTDetrV2ForObjectDetection, sizes: NetworkConfig, knobs: Any, classes: Sequence[str],
               found: Sequence[Found], metrics: Mapping[str, Any]) -> None:  # fmt: skip
     """Write ``out/best`` with the threshold of the best F1 at IoU 0.5 on what was ``found``, and ``metrics.json``."""
     chosen = best_threshold(found)
@@ -30,8 +30,8 @@ def keep_best(out: Path, network: nn.Module, sizes: NetworkConfig, knobs: Any, c
     atomic.write_json(out / runfolder.METRICS, metrics)
 
 
-def write(folder: Path, network: nn.Module, sizes: NetworkConfig, knobs: Any, classes: Sequence[str], threshold: float,
-          metrics: Mapping[str, Any]) -> None:  # fmt: skip
+def write(folder: Path, network: RTDetrV2ForObjectDetection, sizes: NetworkConfig, knobs: Any, classes: Sequence[str],
+          threshold: float, metrics: Mapping[str, Any]) -> None:  # fmt: skip
     """Write a run's model folder, called as the run's folder is. ``knobs`` is the dataclass the run was made with."""
     name = plain_name(folder.resolve().parent.name)
     made = {"made_by": "python -m training.train_detector", "version": _version(), "knobs": as_json(knobs)}
@@ -40,7 +40,7 @@ def write(folder: Path, network: nn.Module, sizes: NetworkConfig, knobs: Any, cl
         input=ImageInput(knobs.input_size, round(min(max(threshold, 0.01), 0.99), 3)),
         provenance={**made, "metrics": dict(metrics)}, name=name,
     )  # fmt: skip
-    mousetal.detector.save(folder, network, config, _card(config, sizes, metrics))  # type: ignore[arg-type]
+    mousetal.detector.save(folder, network, config, _card(config, sizes, metrics))
 
 
 def shown(value: object) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mousetal.errors import SettingsError
+from mousetal.types import Int64Array
 from training.boxaugment import Augmentation, augment, to_input
 from training.detectorknobs import Knobs
 from training.pictures import Source
@@ -28,7 +29,7 @@ Part = tuple[Tensor, list[dict[str, Tensor]]]
 
 
 @lru_cache(maxsize=16)
-def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+def _order(count: int, seed: int, epoch: int) -> Int64Array:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
@@ -69,7 +70,8 @@ class Deck:
             # Of the places up to here this group has had its part, rounded down; the others share what is left.
             had = math.floor(place * share / left)
             if math.floor((place + 1) * share / left) > had:
-                return group[_order(len(group), self.seed, had // len(group))[had % len(group)]]
+                order = _order(len(group), self.seed, had // len(group))
+                return group[int(order[had % len(group)])]
             place, left = place - had, left - share
         raise AssertionError("the first group takes all that is left")
 

@@ -230,7 +230,7 @@ def deepspeed_config(knobs: Knobs, world_size: int) -> dict[str, Any]:
 def import_deepspeed() -> Any:
     """The library, which only several GPUs need. Raises SettingsError when it is not installed."""
     try:
-        import deepspeed  # type: ignore[import-untyped]
+        import deepspeed
     except ImportError as error:
         raise SettingsError("engine: DeepSpeed is not installed here. Set engine = torch.") from error
     return deepspeed

@@ -18,7 +18,8 @@ def film_images(film: Film, input_size: int, count: int = 12) -> Images:
     for number in rng.choice(film.num_frames, count, replace=False):
         rgb, box = film.frame(int(number))
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 96))]
-        rgb = cv2.imdecode(cv2.imencode(".jpg", rgb, quality)[1], cv2.IMREAD_COLOR)
-        images.append(resize_for_detector(rgb, input_size))
+        again = cv2.imdecode(cv2.imencode(".jpg", rgb, quality)[1], cv2.IMREAD_COLOR)
+        assert again is not None  # just made
+        images.append(resize_for_detector(np.asarray(again, np.uint8), input_size))
         boxes.append(to_shares(np.array(box), film.width, film.height))
     return Images(np.stack(images), np.stack(boxes))

@@ -67,7 +67,7 @@ class Arena:
     @classmethod
     def of(cls, frames: Sequence[UInt8Array]) -> Arena:
         """From small grey frames of all parts of the video."""
-        stack = np.stack([cv2.GaussianBlur(frame, (BLUR, BLUR), 0) for frame in frames])
+        stack = np.stack([_blurred(frame) for frame in frames])
         activity = stack.astype(np.float32).std(axis=0)
         judged = []
         for sign in (-1, 1):
@@ -96,14 +96,14 @@ class Arena:
 
     def blobs(self, grey: UInt8Array) -> list[Blob]:
         """The patches of a small grey frame that may be the animal, best first."""
-        difference = _difference(cv2.GaussianBlur(grey, (BLUR, BLUR), 0), self.background, self.sign)
+        difference = _difference(_blurred(grey), self.background, self.sign)
         mask = (difference >= self.threshold).astype(np.uint8)
         thickness = max(3, round(TAIL_SHARE * self.animal_area**0.5)) | 1
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thickness, thickness))
         body = cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel)
         # What the opening took off the ends of a body comes back, and with it no more than the root of the tail.
         half = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (thickness // 2 | 1, thickness // 2 | 1))
-        body = cv2.dilate(body, half) & mask
+        body = np.asarray(cv2.dilate(body, half), np.uint8) & mask
         count, _, stats, _ = cv2.connectedComponentsWithStats(body, connectivity=8)
         found = []
         for x, y, width, height, area in stats[1:count].tolist():
@@ -124,9 +124,14 @@ def small_grey(rgb: UInt8Array) -> UInt8Array:
     return np.asarray(grey, np.uint8)
 
 
+def _blurred(grey: UInt8Array) -> UInt8Array:
+    return np.asarray(cv2.GaussianBlur(grey, (BLUR, BLUR), 0), np.uint8)
+
+
 def _difference(grey: UInt8Array, background: UInt8Array, sign: int) -> UInt8Array:
     """How much darker (sign -1) or lighter (1) than the background every pixel is, 0 where it is not."""
-    return cv2.subtract(grey, background) if sign > 0 else cv2.subtract(background, grey)
+    more, less = (grey, background) if sign > 0 else (background, grey)
+    return np.asarray(cv2.subtract(more, less), np.uint8)
 
 
 def _without_resting_animal(background: UInt8Array, activity: np.ndarray, sign: int) -> UInt8Array:
@@ -137,8 +142,9 @@ def _without_resting_animal(background: UInt8Array, activity: np.ndarray, sign: 
     """
     side = round(RESTING_SIDE * max(background.shape)) | 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    smooth = cv2.medianBlur(background, GRAIN)
-    filled = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE if sign < 0 else cv2.MORPH_OPEN, kernel)
+    smooth = np.asarray(cv2.medianBlur(background, GRAIN), np.uint8)
+    closing = cv2.MORPH_CLOSE if sign < 0 else cv2.MORPH_OPEN
+    filled = np.asarray(cv2.morphologyEx(smooth, closing, kernel), np.uint8)
     patches = (_difference(smooth, filled, sign) >= 1.5 * LEAST_CONTRAST).astype(np.uint8)
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(patches, connectivity=8)
     usual = max(1.0, float(np.median(activity)))

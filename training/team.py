@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from mousetal.execution import Execution
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Team:
         gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
-        for gradient, summed in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        for gradient, summed in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(summed.view_as(gradient))
 
     def wait(self) -> None:
@@ -85,7 +88,7 @@ def leave(team: Team) -> None:
         dist.destroy_process_group()
 
 
-def share_batch_norms(network: nn.Module, team: Team) -> nn.Module:
+def share_batch_norms(network: Network, team: Team) -> Network:
     """The network with batch norms that look at the whole team's batch; unchanged in a team of one.
 
     torch's own synchronised norm works on GPUs alone; elsewhere a plain one of ours does the same.
@@ -93,7 +96,8 @@ def share_batch_norms(network: nn.Module, team: Team) -> nn.Module:
     if team.size == 1:
         return network
     if team.device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        shared: Network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # in torch
+        return shared
     for module in network.modules():
         for name, child in module.named_children():
             if type(child) is nn.BatchNorm2d:
@@ -118,7 +122,8 @@ class _SharedBatchNorm(nn.BatchNorm2d):
             return super().forward(input)
         pixels = input.float()
         count = pixels.new_full((1,), input.numel() / input.shape[1])
-        sums = all_reduce(torch.cat([pixels.sum((0, 2, 3)), pixels.square().sum((0, 2, 3)), count]))
+        own = torch.cat([pixels.sum((0, 2, 3)), pixels.square().sum((0, 2, 3)), count])
+        sums: Tensor = all_reduce(own)  # type: ignore[no-untyped-call]  # in torch
         mean, square = sums[:-1].div(sums[-1]).chunk(2)
         variance = (square - mean.square()).clamp(min=0)
         with torch.no_grad():

@@ -26,6 +26,7 @@ MAPPING = "mapping.toml"
 AUTOLABEL = "training.autolabel"
 REAL_SHARES = (0.75, 0.25)  # of drawn and real frames in what the detector learns from; by number it were 16 to 1
 DEMO_SEED = 60_000  # films for the last stage
+Stage = tuple[str, list[str | Path]]  # a heading and the command's words after ``python -m``
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,15 @@ SIZES = {
 }
 
 
-def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | Path]]]:
-    """What is run, in order: a heading and the command's words after ``python -m``."""
+def stages(size: Size, work: Path, models: Path) -> list[Stage]:
+    """What is run, in order."""
     lab, dataset, clips = work / "lab", work / "dataset", work / "clips"
     detector, classifier = models / f"{size.name}-detector", work / "mvd" / "best"
     config = CONFIGS / size.name
     real = [folder for folder in size.real if folder.exists()]
     boxes = [work / "boxes", work / "real"] if real else [work / "boxes"]
     shares = ["--shares", *map(str, REAL_SHARES)] if real else []
+    checked: Stage = ("Boxes that people have checked", ["training.real_boxes", *real, "--out", work / "real"])
     drawn = ["--animals", str(size.animals), "--films", str(size.films), "--seconds", str(size.seconds)]
     return [
         ("What a lab brings: videos and a workbook", ["training.demo_data", "--out", lab, *drawn]),
@@ -75,7 +77,7 @@ def stages(size: Size, work: Path, models: Path) -> list[tuple[str, list[str | P
             "Boxes without a labeller",
             [AUTOLABEL, "--dataset", dataset, "--out", work / "boxes"],
         ),
-        *([("Boxes that people have checked", ["training.real_boxes", *real, "--out", work / "real"])] if real else []),
+        *([checked] if real else []),
         (
             "Train the detector",
             ["training.train_detector", "--config", f"{config}-detector.toml", "--data", *boxes, *shares, "--out",

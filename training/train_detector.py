@@ -79,7 +79,8 @@ def make_network(knobs: Knobs, classes: Sequence[str]) -> tuple[RTDetrV2ForObjec
     return network, sizes
 
 
-def loss_of(network: nn.Module, pixels: Tensor, labels: list[dict[str, Tensor]], execution: Execution) -> Tensor:
+def loss_of(network: RTDetrV2ForObjectDetection, pixels: Tensor, labels: list[dict[str, Tensor]], execution: Execution,
+            ) -> Tensor:  # fmt: skip
     """The library's loss, summed over all its terms: the network in mixed precision, the loss itself in fp32."""
     with execution.autocast():
         out = network.model(pixel_values=pixels, labels=labels)
@@ -138,9 +139,10 @@ def train(knobs: Knobs, data: Source, out: Path, validation: Source | None = Non
     execution = Execution.on(str(team.device), knobs.precision, compiled=False)
     network, sizes = make_network(knobs, classes)
     network.to(team.device).train()  # type: ignore[arg-type]
-    averaged = copy.deepcopy(network).eval().requires_grad_(False)
+    averaged = copy.deepcopy(network)
+    averaged.eval().requires_grad_(False)  # type: ignore[no-untyped-call]  # in transformers
     average = Average(network.state_dict().items(), knobs.ema, knobs.ema_ramp)
-    network = share_batch_norms(network, team)  # type: ignore[assignment]
+    network = share_batch_norms(network, team)
     optimiser = torch.optim.AdamW(parameter_groups(network, knobs), knobs.learning_rate)
     scaler = torch.amp.GradScaler(team.device.type, enabled=knobs.precision == "fp16")
     resumable: dict[str, Any] = {"network": network, "average": average, "optimiser": optimiser, "scaler": scaler}
@@ -177,7 +179,7 @@ def train(knobs: Knobs, data: Source, out: Path, validation: Source | None = Non
             for (pixels, labels), count in zip(batch, counts, strict=True):
                 placed = [{name: tensor.to(team.device) for name, tensor in one.items()} for one in labels]
                 part_loss = loss_of(network, pixels.to(team.device), placed, execution) * (max(1, count) / boxes)
-                scaler.scale(part_loss).backward()
+                scaler.scale(part_loss).backward()  # type: ignore[no-untyped-call]  # in torch
                 loss += float(part_loss.detach())
             loss = team.total(loss)
             team.sum_gradients(network.parameters())
@@ -209,8 +211,9 @@ def train(knobs: Knobs, data: Source, out: Path, validation: Source | None = Non
     return averaged
 
 
-def evaluate(knobs: Knobs, network: nn.Module, sizes: NetworkConfig, validation: Source, classes: Sequence[str],
-             execution: Execution, out: Path, run: TrainLog, done: int, best_ap: float) -> float:  # fmt: skip
+def evaluate(knobs: Knobs, network: RTDetrV2ForObjectDetection, sizes: NetworkConfig, validation: Source,
+             classes: Sequence[str], execution: Execution, out: Path, run: TrainLog, done: int, best_ap: float,
+             ) -> float:  # fmt: skip
     """AP of the averaged network on the validation pictures; kept as the run's best model folder if it is."""
     found = find_all(network, validation, knobs.input_size, sizes.eval_layer, max(1, knobs.batch), execution)
     scores = coco_scores(found, classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,10 @@ from bench.job import Measured, Observed
 from bench.models import ModelPair, demo
 from bench.rows import Row, Way
 from bench.runs import Bench, Run
-from mousetal.errors import ModelError, SettingsError
+from mousetal.errors import ModelError, ServiceUnavailable, SettingsError
 from mousetal.pipeline import analyse
 from mousetal.plan import Plan
-from mousetal.types import Detections, DetectorBatch, FrameRange, Window, WindowScore
+from mousetal.types import ClipBatch, Detections, DetectorBatch, FrameRange, Window, WindowScore
 from mousetal.video import decode, probe
 from tests.fixtures.classifiers import tiny_config, tiny_network
 from tests.fixtures.driver import FakeModels
@@ -318,6 +319,31 @@ def test_recorded_boxes_stand_in_for_those_found_which_are_kept(tmp_path: Path) 
     assert [round(float(one.scores[0]), 3) for one in answer] == [0.7, 0.9]
     assert [float(one.scores[0]) for one in observed.found] == pytest.approx([0.9, 0.9])
     assert observed.calls == {"detect": 1, "classify": 0}
+
+
+@pytest.mark.parametrize("way", ["in process", "counting"])
+def test_models_that_are_stopped_fail_as_the_driver_expects(way: str, both: tuple[Path, Path]) -> None:
+    models = Observed(
+        InProcess(mousetal.detector.load(both[0]), mousetal.mvd.load(both[1]))
+        if way == "in process"
+        else counts.Counting(counts.Counts()),
+        {},
+    )
+    side, clip = models.detector.input_size, models.classifier.input_size
+    batch = DetectorBatch((0,), ((64, 48),), np.zeros((1, side, side, 3), np.uint8))
+    window = ClipBatch((0,), np.zeros((1, models.classifier.num_frames, clip, clip, 3), np.uint8))
+
+    def stopped_meanwhile() -> Iterator[DetectorBatch]:
+        yield batch
+        models.stop()
+        yield batch
+
+    answers = models.detect(stopped_meanwhile())
+    assert len(next(answers)) == 1
+    with pytest.raises(ServiceUnavailable):
+        next(answers)
+    with pytest.raises(ServiceUnavailable):
+        next(models.classify([window]))
 
 
 # Counts: speed without a clock

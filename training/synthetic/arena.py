@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mousetal.types import UInt8Array
+from mousetal.types import Float32Array, UInt8Array
 
 CAGES = {  # inner width, height in cm, round?
     "home cage": (36.0, 20.0, False),
@@ -40,20 +40,20 @@ class Arena:
         return width / 2 + cos * x - sin * y, height / 2 + sin * x + cos * y
 
 
-def texture(rng: np.random.Generator, width: int, height: int, grain_px: float) -> np.ndarray:
+def texture(rng: np.random.Generator, width: int, height: int, grain_px: float) -> Float32Array:
     """Float32 noise (height, width) of unit spread whose spots are about ``grain_px`` wide."""
     small = (max(2, round(width / grain_px)), max(2, round(height / grain_px)))
     noise = cv2.resize(
         rng.standard_normal(small[::-1]).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
     )
-    return noise / (noise.std() + 1e-6)
+    return np.asarray(noise / (noise.std() + 1e-6), np.float32)
 
 
 def draw_floor(
     rng: np.random.Generator, kind: str, base: np.ndarray, width: int, height: int, scale: float
-) -> np.ndarray:
+) -> Float32Array:
     """The floor's colour as float32 (height, width, 3), before light and walls."""
-    floor = np.ones((height, width, 3), np.float32) * base
+    floor: Float32Array = np.ones((height, width, 3), np.float32) * base
     contrast = rng.uniform(0.5, 1.5)
     floor += 3 * contrast * texture(rng, width, height, 2 * scale)[..., None]
     if kind == "sawdust":
@@ -62,9 +62,11 @@ def draw_floor(
         for _ in range(int(width * height / (1.2 * scale * scale))):
             x, y = rng.uniform(0, width), rng.uniform(0, height)
             angle, length = rng.uniform(0, np.pi), rng.uniform(0.3, 1.1) * scale / 2
-            ends = [(round(x + s * length * np.cos(angle)), round(y + s * length * np.sin(angle))) for s in (-1, 1)]
+            start, end = (
+                (round(x + s * length * np.cos(angle)), round(y + s * length * np.sin(angle))) for s in (-1, 1)
+            )
             shade = (base + rng.normal(0, 13) * contrast + rng.normal(0, 3, 3)).tolist()
-            cv2.line(floor, *ends, shade, max(1, round(rng.uniform(0.1, 0.3) * scale)), cv2.LINE_AA)
+            cv2.line(floor, start, end, shade, max(1, round(rng.uniform(0.1, 0.3) * scale)), cv2.LINE_AA)
     elif kind == "grid":
         spacing, shade = rng.uniform(4, 10) * scale, (base + rng.choice([-1, 1]) * rng.uniform(12, 25)).tolist()
         for x in np.arange(rng.uniform(0, spacing), width, spacing):
@@ -79,7 +81,7 @@ def draw_floor(
     return floor
 
 
-def light(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
+def light(rng: np.random.Generator, width: int, height: int) -> Float32Array:
     """Uneven light as float32 (height, width): a lamp somewhere, darker corners."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     lamp = (rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height)
@@ -113,5 +115,5 @@ def build_arena(rng: np.random.Generator, width: int, height: int, cage: str, is
         cv2.fillConvexPoly(inside, np.round(points).astype(np.int32), 255, cv2.LINE_AA)
     mask = inside.astype(np.float32)[..., None] / 255
     shade = 1 - 0.25 * (cv2.GaussianBlur(255 - inside, (0, 0), 1.2 * scale).astype(np.float32) / 255)[..., None]
-    picture = (picture * shade * mask + wall * (1 - mask)) * light(rng, width, height)[..., None]
-    return Arena(cage, np.clip(picture, 0, 255).astype(np.uint8), float(scale), rotation, float(level))
+    lit = (picture * shade * mask + wall * (1 - mask)) * light(rng, width, height)[..., None]
+    return Arena(cage, np.clip(lit, 0, 255).astype(np.uint8), float(scale), rotation, float(level))

@@ -118,12 +118,14 @@ class Film:
         for n in range(1, exposures):  # motion blur: the shutter stays open
             later = self.arena.background.copy()
             self.draw(later, seconds + self.exposure * n / exposures)
-            picture = cv2.addWeighted(picture, n / (n + 1), later, 1 / (n + 1), 0)
+            picture = np.asarray(cv2.addWeighted(picture, n / (n + 1), later, 1 / (n + 1), 0), np.uint8)
         if self.is_grey:
-            picture = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+            grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+            picture = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
         if self.sharpness > 0.3:
-            picture = cv2.GaussianBlur(picture, (0, 0), self.sharpness)
-        picture = cv2.convertScaleAbs(picture, alpha=1 + self.flicker * float(rng.standard_normal()))
+            picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), self.sharpness), np.uint8)
+        alpha = 1 + self.flicker * float(rng.standard_normal())
+        picture = np.asarray(cv2.convertScaleAbs(picture, alpha=alpha), np.uint8)
         a, b, c, d = rng.integers(NOISE_SHIFT, size=4)
         cv2.add(picture, self.brighter[a:, b:][: self.height, : self.width], dst=picture)
         cv2.subtract(picture, self.darker[c:, d:][: self.height, : self.width], dst=picture)

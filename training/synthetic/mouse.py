@@ -56,7 +56,8 @@ class Pen:
     def place(self, points: np.ndarray) -> np.ndarray:
         """Pixels (n, 2) of points (n, 2) given as cm forward and cm to the left."""
         cos, sin = self.scale * math.cos(self.heading), self.scale * math.sin(self.heading)
-        return points @ np.array([[cos, sin], [sin, -cos]]) + self.centre
+        placed: np.ndarray = points @ np.array([[cos, sin], [sin, -cos]]) + self.centre
+        return placed
 
     def ahead(self, forward: float, turn: float) -> Pen:
         """A pen further along, turned: the head on the body."""
@@ -126,7 +127,7 @@ def silhouette(shape: tuple[int, int], body: Pen, head: Pen, outline: np.ndarray
     head.polygon(mask, both_sides(HEAD_ALONG, HEAD_ACROSS) * large, 255)
     for side in (-1, 1):
         head.ellipse(mask, -0.15 * large, side * 0.9 * large, 0.5 * large, 0.5 * large, 255)
-    return cv2.GaussianBlur(mask, (0, 0), max(0.5, 0.07 * body.scale))
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), max(0.5, 0.07 * body.scale)), np.uint8)
 
 
 def draw_shadow(patch: UInt8Array, mask: UInt8Array, scale: float) -> None:
@@ -166,7 +167,8 @@ def paint_fur(patch: UInt8Array, mask: UInt8Array, body: Pen, fur: Fur, scale: f
     dome = cv2.GaussianBlur(small, (0, 0), 0.45 * scale / 2)[8:-8, 8:-8].astype(np.float32) / 255
     slope = np.cos(lamp) * cv2.Sobel(dome, cv2.CV_32F, 1, 0) + np.sin(lamp) * cv2.Sobel(dome, cv2.CV_32F, 0, 1)
     shade = cv2.resize(0.62 + 0.5 * dome * dome + 0.12 * scale / 16 * slope, (width, height))
-    turn = cv2.getRotationMatrix2D((fur.grain.shape[1] / 2, fur.grain.shape[0] / 2), -np.degrees(body.heading), 1)
+    middle = (fur.grain.shape[1] / 2, fur.grain.shape[0] / 2)
+    turn = np.asarray(cv2.getRotationMatrix2D(middle, -np.degrees(body.heading), 1), np.float64)
     turn[:, 2] += body.centre - (left, top) - np.array(fur.grain.shape[::-1]) / 2
     shade += cv2.warpAffine(fur.grain, turn, (width, height), borderMode=cv2.BORDER_REFLECT)
     coat = cv2.merge([cv2.convertScaleAbs(shade, alpha=float(c)) for c in fur.colour])
