@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -93,12 +93,15 @@ class _Census:
     frames: int = 0
     looks: int = 0
     crowded: int = 0
+    scenes: list[int] = field(default_factory=list)  # the frames that begin one
 
     def of(self, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
         for sighting in sightings:
             self.frames += 1
             self.looks += not sighting.detections.is_skipped
             self.crowded += sighting.num_ignored > 0
+            if sighting.detections.begins_scene:
+                self.scenes.append(sighting.frame_index)
             yield sighting
 
 
@@ -118,6 +121,10 @@ def _warnings(plan: Plan, missing: Sequence[FrameRange], census: _Census, has_an
     if census.frames and not has_animal:
         outcome = "whole frames were classified" if plan.reference_compat else "nothing was scored"
         warnings.append(f"no animal was found on any of {looks} frames; {outcome}")
+    if census.scenes:
+        count, at_s = len(census.scenes), info.pts_seconds[census.scenes[0]]
+        cuts = f"a hard cut at {at_s:.2f} s" if count == 1 else f"{count} hard cuts, the first at {at_s:.2f} s"
+        warnings.append(f"{cuts}: the animal is not followed across, and bouts near it may be wrong")
     if crowded and not plan.reference_compat:
         warnings.append(
             f"boxes away from the animal's track were left out on {crowded} of {looks} frames: "

@@ -15,6 +15,7 @@ FLAG_WORDS = {
     "no_animal": "no animal in sight, the whole frame was classified",
     "borrowed_box": "on some frames the animal's place comes from neighbouring ones",
     "missing_box": "on some frames the animal was not found",
+    "scene_cut": "a hard cut is near: the animal is not followed across it",
     "ignored_box": "something away from the animal was detected too and left out",
 }
 # Of these the table of bouts tells; they are no reason to doubt a video.

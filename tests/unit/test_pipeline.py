@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mousetal.closing import close
 from mousetal.errors import ServiceUnavailable, VideoError
 from mousetal.geometry import reference_crop, square
-from mousetal.pipeline import Plan, StageMeter, WindowResult, analyse, resume_frame
+from mousetal.pipeline import Plan, StageMeter, WindowResult, analyse, finish, resume_frame
 from mousetal.types import ClipBatch, DetectorBatch, Frame, FrameRange, VideoInfo
 from tests.fixtures.scenes import MOUSE, Finder, Judge, ScoredBox, ahead, frames_of, probabilities_of
 from tests.fixtures.specs import classifier_spec, detector_spec, plan_for
@@ -276,6 +276,8 @@ def test_a_window_over_a_hard_cut_holds_both_places_and_says_so() -> None:
     assert all(r.score.flags == ("scene_cut",) for r in over)
     assert {r.score.crop_xyxy for r in over} == {square((MOUSE[0], MOUSE[1], 50, 42), plan.classifier.crop_padding)}
     assert all(r.score.flags == () for r in results if r not in over)
+    (warning,) = finish("a", results, plan).warnings
+    assert warning.startswith("a hard cut at 2.20 s: ")
 
 
 def test_with_everything_done_no_frame_is_touched() -> None:
