@@ -23,6 +23,7 @@ from mousetal import video
 from mousetal.errors import VideoError
 from mousetal.geometry import iou
 from mousetal.pipeline import Plan, analyse, finish
+from mousetal.plan import AUTO
 from mousetal.types import Detections, DetectorBatch, VideoInfo, VideoResult
 from training.evaluation.tally import TOLERANCE_S, matched_within
 
@@ -104,7 +105,7 @@ def main() -> int:
     for info in videos_of(arguments.videos):
         results = []
         plan = Plan(info, detector.detector.spec, classifier.spec)
-        for way, one in enumerate((plan, replace(plan, detect_every=0))):
+        for way, one in enumerate((plan, replace(plan, detect_every=AUTO))):
             detector.looks, started = 0, time.monotonic()
             windows = list(analyse(video.decode(info), detector.detect, classifier.classify, one))
             results.append(finish(info.path.name, windows, one))

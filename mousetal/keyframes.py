@@ -28,7 +28,7 @@ import numpy as np
 from mousetal.geometry import interpolate
 from mousetal.types import Detections, Float64Array, Int64Array
 
-MAX_ERROR = 0.04  # of the longer side of the box, on each edge
+MAX_ERROR = 0.03  # of the longer side of the box, on each edge
 UNDECIDED_FRAMES = 24  # that may be under way; two stretches where these are longer
 
 

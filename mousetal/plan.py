@@ -10,6 +10,7 @@ from mousetal.scenes import HISTORY
 from mousetal.types import ClassifierSpec, Detections, DetectorSpec, FrameRange, VideoInfo, WindowScore
 from mousetal.windows import WindowPlan
 
+AUTO = 0  # `Plan.detect_every`: as rarely as is safe, which is what a driver does unless told otherwise
 AUTO_SPACING_S = 0.2  # between looks; at 0.3 and more single classes changed in trials (CONTRIBUTING)
 
 
@@ -19,8 +20,8 @@ class Plan:
 
     ``detector.score_threshold`` is the threshold in force: boxes below it do not count, whatever the detector returns.
     A frame without a box borrows one from frames at most ``max_gap_s`` seconds away. The detector looks at every
-    ``detect_every``-th sampled frame, and at those between where they are needed (`keyframes`); 1: at all; 0: as rarely
-    as is safe, see `key_spacing`. The last three count items.
+    ``detect_every``-th sampled frame, and at those between where they are needed (`keyframes`); 1: at all; `AUTO`: as
+    rarely as is safe, see `key_spacing`. The last three count items.
     """
 
     info: VideoInfo

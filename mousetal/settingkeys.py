@@ -69,7 +69,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "DETECT_EVERY",
         (DRIVER,),
-        "1",
+        "auto",
         "the detector looks at every n-th sampled frame, and at those between where the animal's way is not plain. "
         "1: at all; auto: as rarely as is safe",
     ),

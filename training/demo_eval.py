@@ -21,6 +21,7 @@ import mousetal.mvd
 from mousetal import video
 from mousetal.errors import MousetalError
 from mousetal.pipeline import Plan, analyse, finish
+from mousetal.plan import AUTO
 from mousetal.types import VideoResult
 from training.evaluation.share import ratio
 from training.evaluation.tally import TOLERANCE_S, Tally, add, summary, table, tally_video
@@ -37,7 +38,7 @@ MAX_TWITCHES_FALSE = 0.2
 def analyse_video(path: Path, detector: mousetal.detector.Detector, classifier: mousetal.mvd.Classifier) -> VideoResult:
     """One video through the library's pipeline, with the networks in this process."""
     info = video.probe(path)
-    plan = Plan(info, detector.spec, classifier.spec)
+    plan = Plan(info, detector.spec, classifier.spec, detect_every=AUTO)
     return finish(path.name, list(analyse(video.decode(info), detector.detect, classifier.classify, plan)), plan)
 
 

@@ -11,6 +11,7 @@ from dotenv import dotenv_values
 
 from mousetal import settings
 from mousetal.errors import SettingsError
+from mousetal.plan import AUTO
 from mousetal.settingkeys import FORMATS, KEYS, Program, keys_of
 from mousetal.settings import DriverSettings, ServiceSettings
 
@@ -89,8 +90,9 @@ def test_the_name_of_a_mounted_input_can_be_given(here: Path) -> None:
 
 
 def test_how_often_to_look_may_be_left_to_the_program(here: Path) -> None:
-    assert driver().detect_every == 1
-    assert driver(DETECT_EVERY="Auto").detect_every == 0
+    assert driver().detect_every == AUTO
+    assert driver(DETECT_EVERY="Auto").detect_every == AUTO
+    assert driver(DETECT_EVERY="1").detect_every == 1
     assert driver("--detect-every", "4").detect_every == 4
 
 

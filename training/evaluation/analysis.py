@@ -23,7 +23,9 @@ from mousetal import dataset as datasets
 from mousetal.dataset import ANIMAL, Dataset, VideoEntry
 from mousetal.errors import RecordError
 from mousetal.intervals import find_bouts, inherit_flags
+from mousetal.keyframes import MAX_ERROR
 from mousetal.pipeline import Detect, Plan, analyse, finish
+from mousetal.plan import AUTO, AUTO_SPACING_S
 from mousetal.types import ClassifierSpec, Detections, DetectorBatch, DetectorSpec, FrameBox, VideoResult
 
 log = logging.getLogger(__name__)
@@ -113,7 +115,7 @@ def analyse_entry(
     if records.read_fingerprint(output, entry.path) == mark:
         return with_rules(records.read_video(output, entry.path), classifier.spec)
     info = video.probe(dataset.video_path(entry))
-    plan = Plan(info, spec, classifier.spec)
+    plan = Plan(info, spec, classifier.spec, detect_every=AUTO if detector else 1)
     detect = detector.detect if detector else detect_stored(boxes)
     windows = analyse(video.decode(info), detect, classifier.classify, plan)
     result = finish(entry.path, list(windows), plan)
@@ -139,5 +141,12 @@ def fingerprint(entry: VideoEntry, classifier: mousetal.mvd.Classifier, detector
     """Digest of all that decides a video's window scores. The bout rules don't."""
     config = classifier.config
     parts: list[Any] = [__version__, entry.sha256, weights, asdict(config.input), dict(config.network), config.classes]
-    parts += [config.multi_label, config.temperature, detector.sha256, detector.score_threshold]
+    parts += [
+        config.multi_label,
+        config.temperature,
+        detector.sha256,
+        detector.score_threshold,
+        MAX_ERROR,
+        AUTO_SPACING_S,
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
