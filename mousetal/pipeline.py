@@ -140,14 +140,15 @@ class _Analysis:
         is_sampled = np.zeros(self._total, np.bool_)
         is_sampled[self._sampled_frames] = True
         due = self._first_frame
-        cuts = None if self._plan.reference_compat else CutFinder()
+        cuts = CutFinder()
         for frame in self._meter.timed("decode", frames):
             if frame.index > due:
                 self._gaps.append(FrameRange(due, frame.index))
+                cuts.pass_over_gap()
             if frame.index >= due:
                 due = frame.index + 1
                 if is_sampled[frame.index]:
-                    if cuts is not None and cuts.begins_scene(frame.rgb):
+                    if not self._plan.reference_compat and cuts.begins_scene(frame.rgb):
                         self._scenes.add(frame.index)
                     yield frame
         if due < self._total:

@@ -31,6 +31,10 @@ class CutFinder:
         self._last: np.ndarray[tuple[int, ...], np.dtype[np.int16]] | None = None
         self._changes: deque[float] = deque(maxlen=HISTORY)
 
+    def pass_over_gap(self) -> None:
+        """Frames are missing here: what is different on the next one, time explains."""
+        self._last = None
+
     def begins_scene(self, rgb: UInt8Array) -> bool:
         """Whether ``rgb``, uint8 (height, width, 3), does not follow the frame before."""
         points, last = _points(rgb), self._last

@@ -76,8 +76,12 @@ def _detections(info: VideoInfo, detector: Finder, keys: KeyFrames) -> Iterator[
                 held.pop(one.frame_index)
                 yield replace(one, begins_scene=one.frame_index in scenes)
 
+    due = 0
     for frame in video.decode(info):
         held[frame.index] = frame.rgb
+        if frame.index > due:
+            cuts.pass_over_gap()
+        due = frame.index + 1
         if cuts.begins_scene(frame.rgb):
             scenes.add(frame.index)
         for key in keys.add(frame.index, frame.index in scenes):

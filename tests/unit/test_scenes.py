@@ -48,6 +48,13 @@ def test_a_picture_that_changes_all_the_time_has_no_cuts() -> None:
     assert starts(picture for seed in range(30) for picture in scene(seed, 1)) == []
 
 
+def test_what_changed_while_frames_are_missing_is_no_cut() -> None:
+    cuts = CutFinder()
+    assert not any(cuts.begins_scene(picture) for picture in scene(1, 12))
+    cuts.pass_over_gap()
+    assert not any(cuts.begins_scene(picture) for picture in scene(2, 12))
+
+
 @pytest.mark.parametrize("seed", [31000, 31001])
 def test_a_drawn_film_has_no_cuts_and_two_joined_have_one(seed: int) -> None:
     one, other = Film(seed, 2.0, size=(320, 240)), Film(seed + 10, 2.0, size=(320, 240))
