@@ -35,7 +35,7 @@ from mousetal.errors import MousetalError, RecordError, SettingsError
 from mousetal.mvd import VisionTransformer
 from training import finetune_evaluation, memory, runfolder
 from training.engine import Place, end_processes, make_engine, mean_over_processes, place_of, start_processes
-from training.exitcodes import OK, guarded
+from training.exitcodes import OK, end, guarded
 from training.finetune_data import Data, length, load_data
 from training.finetune_knobs import FREE, Knobs, disturbance, network_config
 from training.judge import Judge
@@ -246,4 +246,4 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

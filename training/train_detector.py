@@ -16,7 +16,6 @@ import contextlib
 import copy
 import logging
 import math
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -275,4 +274,4 @@ def _main(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exitcodes.end(main())
