@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from mousetal.meter import StageMeter
 from mousetal.outcome import finish
 from mousetal.plan import Plan, WindowResult, resume_frame
 from mousetal.ring import FrameRing
-from mousetal.scenes import CutFinder
+from mousetal.scenes import Scenes
 from mousetal.streams import batched, prefetch
 from mousetal.track import Sighting, follow
 from mousetal.types import (
@@ -129,7 +129,7 @@ class _Analysis:
         self._frames = Relay(prefetch(self._sampled(frames), plan.prefetch_frames))
         self._keys = self._key_frames() if plan.key_spacing > 1 else None
         self._ring = FrameRing()
-        self._scenes: set[int] = set()  # frames that do not follow the one before; noted before they are asked about
+        self._scenes = Scenes()  # of a frame it knows before the detector is asked about it
         self._fresh: list[Detections] = []  # answers of the detector that no result holds yet
         self._gaps: deque[FrameRange] = deque()  # frames found missing that no result holds yet
         self._heard_through = -1  # the frame of the detector's last answer that was looked at
@@ -140,16 +140,14 @@ class _Analysis:
         is_sampled = np.zeros(self._total, np.bool_)
         is_sampled[self._sampled_frames] = True
         due = self._first_frame
-        cuts = CutFinder()
         for frame in self._meter.timed("decode", frames):
             if frame.index > due:
                 self._gaps.append(FrameRange(due, frame.index))
-                cuts.pass_over_gap()
             if frame.index >= due:
                 due = frame.index + 1
+                if not self._plan.reference_compat:
+                    self._scenes.see(frame, bool(is_sampled[frame.index]))
                 if is_sampled[frame.index]:
-                    if not self._plan.reference_compat and cuts.begins_scene(frame.rgb):
-                        self._scenes.add(frame.index)
                     yield frame
         if due < self._total:
             self._gaps.append(FrameRange(due, self._total))
@@ -213,7 +211,7 @@ class _Analysis:
             self._heard_through = found.frame_index
             yield found
         for unmarked in self._answers():
-            answer = [self._marked(found) for found in unmarked]
+            answer = [self._scenes.marked(found) for found in unmarked]
             if self._keys is not None:  # a stretch is kept as a whole, so that a resumed run goes on at a key
                 self._fresh += answer
                 self._heard_through = answer[-1].frame_index
@@ -223,9 +221,6 @@ class _Analysis:
                     self._heard_through = found.frame_index
                 yield found
         self._heard_through = self._total
-
-    def _marked(self, found: Detections) -> Detections:
-        return replace(found, begins_scene=True) if found.frame_index in self._scenes else found
 
     def _crops(self) -> Iterator[tuple[_Cropped, UInt8Array | None]]:
         """Every window as soon as the animal's place is settled on its frames, with its clip if it is to be scored."""

@@ -1,7 +1,9 @@
 """Hard cuts: where a video joins pictures that do not follow each other, so that nothing is followed across.
 
-    cuts = CutFinder()
-    starts = [frame.index for frame in frames if cuts.begins_scene(frame.rgb)]
+    scenes = Scenes()
+    for frame in frames:
+        scenes.see(frame)                  # later, also on another thread: frame.index in scenes
+    found = scenes.marked(found)           # what the detector says of a frame, with `begins_scene`
 
 Recordings joined to one file, or shortened ones, jump: the animal is elsewhere from one frame to the next, or the cage
 is another. A cut is a frame on which much more of the picture changes than on the frames before it. A cut after which
@@ -12,10 +14,11 @@ which is as hard as it gets: 0.81 found, and none where there is none, there or 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 
-from mousetal.types import UInt8Array
+from mousetal.types import Detections, Frame, UInt8Array
 
 POINTS = 48  # a side: so many pixels are compared, spread over the picture
 CHANGED = 20  # grey levels, in the colour that changes most
@@ -46,6 +49,27 @@ class CutFinder:
         is_known = len(self._changes) == HISTORY
         self._changes.append(share)
         return is_known and share >= max(LEAST_SHARE, TIMES * usual)
+
+
+class Scenes:
+    """Which of a video's frames begin a scene. Frames are seen in order; what was seen may be asked on any thread."""
+
+    def __init__(self) -> None:
+        self._cuts, self._starts, self._due = CutFinder(), set[int](), 0
+
+    def see(self, frame: Frame, is_compared: bool = True) -> None:
+        """Take in the next frame; one that is not compared only tells that no frame is missing there."""
+        if frame.index > self._due:
+            self._cuts.pass_over_gap()
+        self._due = frame.index + 1
+        if is_compared and self._cuts.begins_scene(frame.rgb):
+            self._starts.add(frame.index)
+
+    def __contains__(self, frame_index: int) -> bool:
+        return frame_index in self._starts
+
+    def marked(self, found: Detections) -> Detections:
+        return replace(found, begins_scene=True) if found.frame_index in self else found
 
 
 def _points(rgb: UInt8Array) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:

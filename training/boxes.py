@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from mousetal import video
 from mousetal.geometry import resize_for_detector
 from mousetal.keyframes import KeyFrames
-from mousetal.scenes import CutFinder
+from mousetal.scenes import Scenes
 from mousetal.sidebyside import Over
 from mousetal.track import follow
 from mousetal.types import Detections, DetectorBatch, DetectorSpec, Float64Array, FrameBox, UInt8Array, VideoInfo
@@ -60,7 +59,7 @@ def find_boxes(info: VideoInfo, detector: Finder, max_gap_s: float = 0.5) -> tup
 
 def _detections(info: VideoInfo, detector: Finder, keys: KeyFrames) -> Iterator[Detections]:
     held: dict[int, UInt8Array] = {}
-    cuts, scenes = CutFinder(), set[int]()
+    scenes = Scenes()
 
     def look(frame: int) -> None:
         image = resize_for_detector(held[frame], detector.spec.input_size)
@@ -74,16 +73,11 @@ def _detections(info: VideoInfo, detector: Finder, keys: KeyFrames) -> Iterator[
         while stretch := keys.settled():
             for one in stretch:
                 held.pop(one.frame_index)
-                yield replace(one, begins_scene=one.frame_index in scenes)
+                yield scenes.marked(one)
 
-    due = 0
     for frame in video.decode(info):
         held[frame.index] = frame.rgb
-        if frame.index > due:
-            cuts.pass_over_gap()
-        due = frame.index + 1
-        if cuts.begins_scene(frame.rgb):
-            scenes.add(frame.index)
+        scenes.see(frame)
         for key in keys.add(frame.index, frame.index in scenes):
             look(key)
             yield from settle()

@@ -289,11 +289,17 @@ def test_the_models_names_for_classes_are_used_and_nothing_else(drive: Drive) ->
 
 
 def test_windows_can_be_scored_again_without_the_video(drive: Drive) -> None:
-    assert drive() == 0
+    assert drive(None, "--detect-every", "1") == 0
     (drive.videos / "a.mp4").unlink()
     result = records.read_video(drive.output, "a.mp4")
     assert len(result.scores) == len({score.window.index for score in result.scores}) > 10
     assert np.isfinite(result.posteriors).all()
+    assert [box.source for box in result.boxes] == ["detected"] * len(result.boxes)
+
+
+def test_by_default_the_detector_looks_at_some_frames_only(drive: Drive) -> None:
+    assert drive() == 0
+    result = records.read_video(drive.output, "a.mp4")
     assert {box.source for box in result.boxes} == {"detected", "interpolated"}
 
 

@@ -15,7 +15,7 @@ import torch
 import mousetal.detector
 import mousetal.mvd
 from bench import __main__ as program
-from bench import arithmetic, counts, equality, plot, process, replay, rounds, rows, runs, schedule, summary, table
+from bench import counts, equality, plot, process, replay, rounds, rows, runs, schedule, summary, table
 from bench.inprocess import InProcess
 from bench.job import Measured, Observed
 from bench.models import ModelPair, demo
@@ -30,22 +30,6 @@ from tests.fixtures.classifiers import tiny_config, tiny_network
 from tests.fixtures.driver import FakeModels
 from tests.fixtures.scenes import found
 from training.synthetic import Film, write_video
-
-# Arithmetic
-
-
-def test_multiplications_and_additions_are_counted_with_those_of_attention() -> None:
-    one = torch.ones(1, 2, 8, 4)  # batch, heads, tokens, size of a head
-    product = arithmetic.gflop(lambda: torch.ones(16, 32) @ torch.ones(32, 64))
-    attention = arithmetic.gflop(lambda: torch.nn.functional.scaled_dot_product_attention(one, one, one))
-    assert product * arithmetic.GIGA == 2 * 16 * 32 * 64
-    assert attention * arithmetic.GIGA == 2 * (2 * 2 * 8 * 8 * 4)  # queries by keys, weights by values, two heads each
-
-
-def test_the_share_is_what_the_least_time_is_of_the_time_taken() -> None:
-    line = arithmetic.Line("detector", "cpu fp32", gflop=60.0, seconds=0.5, peak=240.0)
-    assert line.share == pytest.approx(0.25 / 0.5)
-
 
 # Numbers of rounds
 
