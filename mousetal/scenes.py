@@ -7,8 +7,8 @@
 
 Recordings joined to one file, or shortened ones, jump: the animal is elsewhere from one frame to the next, or the cage
 is another. A cut is a frame on which much more of the picture changes than on the frames before it. A cut after which
-hardly anything looks different is not found, and need not be. Measured on 235 cuts between clips of rats in one cage,
-which is as hard as it gets: 0.81 found, and none where there is none, there or in 8 continuous videos.
+hardly anything looks different is not found, and need not be. By `python -m bench.cuts`: of 235 cuts between clips of
+rats in one cage, which is as hard as it gets, 191 are found, and none where there is none, there or in 11 other videos.
 """
 
 from __future__ import annotations
