@@ -45,11 +45,15 @@ class Likeness:
         for name in self.__dataclass_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
-    def __str__(self) -> str:
+    @property
+    def results(self) -> str:
         return (
-            f"looked at {self.looks / max(1, self.frames):.2f}  crops {self.overlap / max(1, self.windows):.4f}  "
-            f"same class {self.same / max(1, self.scored):.4f}  bouts {self.bouts}, of one way only {self.only_one}"
+            f"crops {self.overlap / max(1, self.windows):.4f}  same class {self.same / max(1, self.scored):.4f}  "
+            f"bouts {self.bouts}, of one way only {self.only_one}"
         )
+
+    def __str__(self) -> str:
+        return f"looked at {self.looks / max(1, self.frames):.2f}  {self.results}"
 
 
 class Counting:

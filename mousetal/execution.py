@@ -12,10 +12,11 @@ from typing import TypeVar
 
 import torch
 
-from mousetal import acceptance
-from mousetal.acceptance import Verdict
+from mousetal import acceptance, int8
+from mousetal.acceptance import Tolerances, Verdict
 from mousetal.errors import SettingsError
-from mousetal.settingkeys import BACKENDS
+from mousetal.modelfolder import Located
+from mousetal.settingkeys import BACKENDS, PRECISIONS
 from mousetal.types import UInt8Array
 
 AUTOCAST_TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -60,15 +61,21 @@ class Execution:
 
         Raises SettingsError for an unknown precision, an absent device, or a backend that is not there.
         """
-        if precision not in AUTOCAST_TYPES:
-            raise SettingsError(f"PRECISION: one of {', '.join(AUTOCAST_TYPES)} expected, got {precision!r}")
+        if precision not in PRECISIONS:
+            raise SettingsError(f"PRECISION: one of {', '.join(PRECISIONS)} expected, got {precision!r}")
         try:
             chosen = torch.device(device_name(device))
             torch.empty(1, device=chosen)
         except (RuntimeError, AssertionError) as error:  # torch raises an AssertionError when built without CUDA
             reason = str(error).splitlines()[0]
             raise SettingsError(f"DEVICE: {device!r} is not usable here ({reason}). Set DEVICE=cpu.") from error
-        return cls(chosen, precision, compiled, _backend(backend, chosen, compiled), threads)
+        computes = _backend(backend, chosen, compiled)
+        if precision == "int8" and computes != "openvino":
+            raise SettingsError(
+                f"PRECISION: int8 is computed by OpenVINO on a CPU only, here it would be {computes} on {chosen}. "
+                "Set PRECISION=bf16, or DEVICE=cpu with BACKEND=openvino."
+            )
+        return cls(chosen, precision, compiled, computes, threads)
 
     @property
     def is_exact(self) -> bool:
@@ -80,8 +87,10 @@ class Execution:
         return replace(self, precision="fp32", compiled=False, backend="torch")
 
     def next_best(self) -> Execution:
-        """What to try when this cannot be used: the same in float32, then torch in float32."""
-        return self.exact() if self.precision == "fp32" else replace(self, precision="fp32")
+        """What to try when this cannot be used: bf16 for int8, then the same in float32, then torch in float32."""
+        if self.precision == "fp32":
+            return self.exact()
+        return replace(self, precision="bf16" if self.precision == "int8" else "fp32")
 
     def __str__(self) -> str:
         name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
@@ -97,22 +106,29 @@ class Execution:
 
 
 def accepted(
-    name: str,
+    located: Located,
     execution: Execution,
     make: Callable[[Execution], Callable[[UInt8Array], Answer]],
-    inputs: Callable[[], UInt8Array],
-    judge: Callable[[list[Answer], list[Answer], str], Verdict],
+    make_inputs: Callable[[], UInt8Array],
+    tolerances: Tolerances,
+    judge: Callable[[list[Answer], list[Answer], Tolerances], Verdict],
 ) -> tuple[Callable[[UInt8Array], Answer], Execution]:
-    """What ``make`` makes of an execution, once it has shown on ``inputs`` that it computes what the exact one does.
+    """What ``make`` makes of an execution, once it has shown that it computes what the exact one does: on made-up
+    inputs within ``tolerances``, in int8 on the inputs and within the tolerances that are stored with its graph.
 
     Else that of the next best, with a loud line; at the last the exact one. ``judge`` is given both answers to each
-    input, the exact ones first, and the precision. Raises SettingsError when the network cannot be compiled by torch
+    input, the exact ones first, and what is allowed. Raises SettingsError when the network cannot be compiled by torch
     here, for lack of a C++ compiler for instance.
     """
     while not execution.is_exact:
         try:
             fast = make(execution)
-            verdict = judge(*acceptance.both(make(execution.exact()), fast, inputs()), execution.precision)
+            if execution.precision == "int8":
+                stored = int8.read(located)
+                inputs, allowed = stored.inputs, stored.allowed
+            else:
+                inputs, allowed = make_inputs(), tolerances.at(execution.precision)
+            verdict = judge(*acceptance.both(make(execution.exact()), fast, inputs), allowed)
             problem = verdict.problem
         except (RuntimeError, SettingsError) as error:
             problem = str(error).splitlines()[0]
@@ -120,12 +136,18 @@ def accepted(
                 sentence = f"COMPILE: the network cannot be compiled here ({problem}). Set COMPILE=0."
                 raise SettingsError(sentence) from error
         if not problem:
-            log.info("accepted model=%s as=%s: %s", name, execution, verdict)
+            log.info("accepted model=%s as=%s: %s", located.name, execution, verdict)
             return fast, execution
         instead = execution.next_best()
-        log.warning("NOT USED for %s: %s, because %s. Trying %s instead.", name, execution, problem, instead)
+        log.warning("NOT USED for %s: %s, because %s. Trying %s instead.", located.name, execution, problem, instead)
         execution = instead
     return make(execution), execution
+
+
+def identity(located: Located, execution: Execution) -> str:
+    """Digest of all that decides what the model says when it is computed this way."""
+    sha256 = located.sha256()
+    return int8.read(located).sha256(sha256) if execution.precision == "int8" else sha256
 
 
 def _backend(name: str, device: torch.device, compiled: bool) -> str:

@@ -74,6 +74,11 @@ class Located:
     weights: Path
     extras: tuple[Path, ...] = ()
 
+    def weights_sha256(self) -> str:
+        """Digest of the weights alone."""
+        with _open(self.weights) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
     def sha256(self) -> str:
         """Digest of weights and configuration: models with equal digests give equal results."""
         digest = hashlib.sha256()

@@ -1,6 +1,6 @@
 """A torch module as an OpenVINO graph on the CPU.
 
-    graph = Graph(module, example, precision="fp32", threads=2)
+    graph = Graph(converted(module, example), "fp32", threads=2)
     scores, boxes = graph(images)             # uint8 (n, ...) -> float32 (n, ...) per output
 
 The graph takes one item, and the items of a batch run side by side, one per core: on a CPU batches are slower (more to
@@ -22,28 +22,29 @@ from mousetal.types import Float32Array, UInt8Array
 
 MOST_STREAMS = 8  # each holds a network's intermediate results
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-CAPABILITIES = {"bf16": "BF16", "fp16": "FP16"}
+CAPABILITIES = {"bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
 
 
 class Graph:
-    """``module`` in evaluation mode, traced on ``example`` (1, ...), which also fixes the shape of an item.
+    """A model of OpenVINO's own (`converted`, or one stored), ready to compute.
 
-    Raises SettingsError when this CPU has no arithmetic of ``precision``, RuntimeError when the module cannot be
-    converted.
+    In int8 it computes what the model says is to be int8, and the rest in bf16 where the CPU can, else in float32.
+    Raises SettingsError when this CPU has no arithmetic of ``precision``.
     """
 
-    def __init__(self, module: nn.Module, example: Tensor, precision: str, threads: int) -> None:
+    def __init__(self, model: Any, precision: str, threads: int) -> None:
         import openvino  # optional, and slow to import
 
         core = openvino.Core()
-        if precision in CAPABILITIES and CAPABILITIES[precision] not in core.get_property(
-            "CPU", "OPTIMIZATION_CAPABILITIES"
-        ):
+        able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision in CAPABILITIES and CAPABILITIES[precision] not in able:
             raise SettingsError(f"this CPU computes no {precision}")
+        if precision == "int8":
+            precision = "bf16" if CAPABILITIES["bf16"] in able else "fp32"
         cores = threads or usable_cores()
         streams = min(cores, MOST_STREAMS)
         compiled = core.compile_model(
-            _converted(module, example), "CPU",
+            model, "CPU",
             {"INFERENCE_PRECISION_HINT": HINTS[precision], "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": cores},
         )  # fmt: skip
         self._shapes = [tuple(output.shape) for output in compiled.outputs]
@@ -64,10 +65,11 @@ class Graph:
             result[number] = request.get_output_tensor(place).data[0]
 
 
-def _converted(module: nn.Module, example: Tensor) -> Any:
-    """The module as OpenVINO's own model.
+def converted(module: nn.Module, example: Tensor) -> Any:
+    """A module in evaluation mode as OpenVINO's own model, traced on ``example`` (1, ...), the shape of every item.
 
-    By the frontend itself: the convenience function around it reports use over the network.
+    By the frontend itself: the convenience function around it reports use over the network. Raises RuntimeError when
+    the module cannot be converted.
     """
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder

@@ -19,7 +19,7 @@ SERVICES: tuple[Program, ...] = (DETECTOR, MVD)
 ALL: tuple[Program, ...] = (DRIVER, DETECTOR, MVD)
 
 FORMATS = ("csv", "json", "supervisely", "reference")
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 BACKENDS = ("auto", "torch", "openvino")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 

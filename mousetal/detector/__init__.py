@@ -23,7 +23,7 @@ from mousetal.detector.keys import State, load_official, to_official
 from mousetal.detector.predict import Detector
 from mousetal.detector.transformers_folder import read_transformers
 from mousetal.errors import ModelError
-from mousetal.execution import Execution
+from mousetal.execution import Execution, identity
 from mousetal.modelconfig import ImageInput, RtdetrConfig, with_classes
 from mousetal.modelfolder import Layout, Located
 from mousetal.types import DetectorSpec
@@ -44,9 +44,10 @@ def load(
     """Load the detector at `path`.
 
     That is a folder of ours, an official or Supervisely ``.pth`` or the folder of its training, or a transformers
-    folder. `precision` is "fp32", "bf16" or "fp16"; `backend` is "torch", "openvino" (on a CPU, with `threads` threads
-    or one per core) or "auto"; a way other than torch in fp32 is used once it has shown that it computes the same
-    (`acceptance`), else torch in fp32 is, with a warning. `class_names` renames the classes, in order.
+    folder. `precision` is "fp32", "bf16", "fp16" or "int8", by a graph from `training.quantise`; `backend` is "torch",
+    "openvino" (on a CPU, with `threads` threads or one per core) or "auto"; a way other than torch in fp32 is used once
+    it has shown that it computes the same (`acceptance`), else the next best is, with a warning. `class_names` renames
+    the classes, in order.
     Raises `ModelError` when there is no detector, its weights do not fit, or the number of names is not the number of
     classes, `SettingsError` for an unusable device.
     """
@@ -58,10 +59,10 @@ def load(
     load_official(network, sizes, state, str(located.weights))
     module: nn.Module = network  # the library's own `to` and `eval` are untyped
     module.to(execution.device).eval()
-    forward, execution = choose(network, config, execution, located.name)
+    forward, execution = choose(network, config, execution, located)
     spec = DetectorSpec(
         name=located.name,
-        sha256=located.sha256(),
+        sha256=identity(located, execution),
         classes=config.classes,
         input_size=config.input.input_size,
         score_threshold=config.input.score_threshold,

@@ -9,7 +9,9 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +20,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import RTDetrV2ForObjectDetection
 from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2FrozenBatchNorm2d
 
-from mousetal import acceptance
-from mousetal.acceptance import Verdict
+from mousetal import acceptance, int8
+from mousetal.acceptance import Tolerances, Verdict
 from mousetal.detector.config import NetworkConfig
 from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import RtdetrConfig
+from mousetal.modelfolder import Located
 from mousetal.types import UInt8Array
 
 FROZEN_EPS = 1e-5  # the library's own, where batch norms are frozen
@@ -75,32 +78,46 @@ class TorchForward:
 
 
 class OpenvinoForward:
-    """By an OpenVINO graph, which folds what can be folded itself."""
+    """By a graph of `openvino_model`, or of one stored for int8. It folds what can be folded itself."""
 
-    def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
+    def __init__(self, model: Any, execution: Execution) -> None:
         from mousetal.openvinograph import Graph
 
-        example = torch.zeros((1, config.input.input_size, config.input.input_size, 3), dtype=torch.uint8)
-        self._graph = Graph(EvalLayer(network, config).eval(), example, execution.precision, execution.threads)
+        self._graph = Graph(model, execution.precision, execution.threads)
 
     def __call__(self, images: UInt8Array) -> Raw:
         logits, boxes = self._graph(images)
         return Raw(torch.from_numpy(logits), torch.from_numpy(boxes))
 
 
+def openvino_model(network: RTDetrV2ForObjectDetection, config: RtdetrConfig) -> Any:
+    """The network as OpenVINO's own model, of one image."""
+    from mousetal.openvinograph import converted
+
+    example = torch.zeros((1, config.input.input_size, config.input.input_size, 3), dtype=torch.uint8)
+    return converted(EvalLayer(network, config).eval(), example)
+
+
+def judge(exact: list[Raw], fast: list[Raw], allowed: Tolerances, score_threshold: float) -> Verdict:
+    """Whether what is said of the same inputs, one by one, lies near enough."""
+    return acceptance.judge_boxes(_arrays(exact), _arrays(fast), _logit(score_threshold), allowed)
+
+
 def choose(
-    network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution, name: str
+    network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution, located: Located
 ) -> tuple[Forward, Execution]:
     """The way that ``execution`` asks for, or the next best (`execution.accepted`)."""
 
     def make(how: Execution) -> Forward:
-        return (OpenvinoForward if how.backend == "openvino" else TorchForward)(network, config, how)
+        if how.backend == "torch":
+            return TorchForward(network, config, how)
+        model = int8.read_model(located) if how.precision == "int8" else openvino_model(network, config)
+        return OpenvinoForward(model, how)
 
-    def judge(exact: list[Raw], fast: list[Raw], precision: str) -> Verdict:
-        least, allowed = _logit(config.input.score_threshold), config.acceptance.at(precision)
-        return acceptance.judge_boxes(_arrays(exact), _arrays(fast), least, allowed)
-
-    return accepted(name, execution, make, lambda: acceptance.make_images(config.input.input_size), judge)
+    return accepted(
+        located, execution, make, lambda: acceptance.make_images(config.input.input_size), config.acceptance,
+        partial(judge, score_threshold=config.input.score_threshold),
+    )  # fmt: skip
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mousetal import modelfolder
 from mousetal.errors import ModelError
-from mousetal.execution import Execution
+from mousetal.execution import Execution, identity
 from mousetal.modelconfig import MvdConfig, with_classes
 from mousetal.modelfolder import Layout, Located
 from mousetal.mvd import checkpoints
@@ -40,11 +40,11 @@ def load(
 ) -> Classifier:
     """The classifier in a model folder, a folder of a reference training run, or one of the latter's weight files.
 
-    ``precision`` is "fp32", "bf16" or "fp16"; ``backend`` is "torch", "openvino" (on a CPU, with ``threads`` threads or
-    one per core) or "auto". A way other than torch in fp32 is used once it has shown that it computes the same
-    (`acceptance`), else torch in fp32 is, with a warning. ``class_names`` replaces the stored (or, for runs of the
-    reference system, assumed) names, in the model's order. What had to be assumed is logged and stands in
-    ``spec.assumptions``.
+    ``precision`` is "fp32", "bf16", "fp16" or "int8", by a graph from `training.quantise`; ``backend`` is "torch",
+    "openvino" (on a CPU, with ``threads`` threads or one per core) or "auto". A way other than torch in fp32 is used
+    once it has shown that it computes the same (`acceptance`), else the next best is, with a warning. ``class_names``
+    replaces the stored (or, for runs of the reference system, assumed) names, in the model's order. What had to be
+    assumed is logged and stands in ``spec.assumptions``.
     Raises ModelError when the path holds no such model or its weights do not fit, SettingsError for an unusable device,
     another number of class names than the model has, or a compiler that is not there.
     """
@@ -56,8 +56,8 @@ def load(
     network = _filled(network, state, str(located.weights))
     for assumption in assumptions:
         log.warning("assumed of a model without config.json model=%s assumed=%r", located.name, assumption)
-    logits, execution = choose(network, config, execution, located.name)
-    spec = classifier_spec(config, located.name, located.sha256(), assumptions, execution)
+    logits, execution = choose(network, config, execution, located)
+    spec = classifier_spec(config, located.name, identity(located, execution), assumptions, execution)
     return Classifier(network, config, spec, execution, logits)
 
 

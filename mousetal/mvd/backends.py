@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mousetal import acceptance
-from mousetal.acceptance import Verdict
+from mousetal import acceptance, int8
+from mousetal.acceptance import Tolerances, Verdict
 from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import MvdConfig
+from mousetal.modelfolder import Located
 from mousetal.mvd.vit import VisionTransformer
 from mousetal.types import Float32Array, UInt8Array
 
@@ -60,28 +62,41 @@ class TorchLogits:
 
 
 class OpenvinoLogits:
-    """By an OpenVINO graph, normalisation included."""
+    """By a graph of `openvino_model`, or of one stored for int8."""
 
-    def __init__(self, network: VisionTransformer, config: MvdConfig, execution: Execution) -> None:
+    def __init__(self, model: Any, execution: Execution) -> None:
         from mousetal.openvinograph import Graph
 
-        size = config.input.input_size
-        example = torch.zeros((1, config.input.num_frames, size, size, 3), dtype=torch.uint8)
-        self._graph = Graph(Normalised(network, config).eval(), example, execution.precision, execution.threads)
+        self._graph = Graph(model, execution.precision, execution.threads)
 
     def __call__(self, clips: UInt8Array) -> Float32Array:
         return self._graph(clips)[0]
 
 
-def choose(network: VisionTransformer, config: MvdConfig, execution: Execution, name: str) -> tuple[Logits, Execution]:
+def openvino_model(network: VisionTransformer, config: MvdConfig) -> Any:
+    """The network behind its normalisation as OpenVINO's own model, of one clip."""
+    from mousetal.openvinograph import converted
+
+    size = config.input.input_size
+    example = torch.zeros((1, config.input.num_frames, size, size, 3), dtype=torch.uint8)
+    return converted(Normalised(network, config).eval(), example)
+
+
+def judge(exact: list[Float32Array], fast: list[Float32Array], allowed: Tolerances) -> Verdict:
+    """Whether logits (1, classes) of the same inputs lie near enough."""
+    return acceptance.judge_logits(np.concatenate(exact), np.concatenate(fast), allowed)
+
+
+def choose(
+    network: VisionTransformer, config: MvdConfig, execution: Execution, located: Located
+) -> tuple[Logits, Execution]:
     """The way that ``execution`` asks for, or the next best (`execution.accepted`)."""
 
     def make(how: Execution) -> Logits:
-        return (OpenvinoLogits if how.backend == "openvino" else TorchLogits)(network, config, how)
-
-    def judge(exact: list[Float32Array], fast: list[Float32Array], precision: str) -> Verdict:
-        allowed = config.acceptance.at(precision)
-        return acceptance.judge_logits(np.concatenate(exact), np.concatenate(fast), allowed)
+        if how.backend == "torch":
+            return TorchLogits(network, config, how)
+        model = int8.read_model(located) if how.precision == "int8" else openvino_model(network, config)
+        return OpenvinoLogits(model, how)
 
     shape = config.input.num_frames, config.input.input_size
-    return accepted(name, execution, make, lambda: acceptance.make_clips(*shape), judge)
+    return accepted(located, execution, make, lambda: acceptance.make_clips(*shape), config.acceptance, judge)

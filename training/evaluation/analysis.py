@@ -133,8 +133,7 @@ def with_rules(result: VideoResult, classifier: ClassifierSpec) -> VideoResult:
 
 def weights_digest(model: Path) -> str:
     """Digest of a classifier's weights alone, without the configuration beside them."""
-    with modelfolder.locate(model).weights.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return modelfolder.locate(model).weights_sha256()
 
 
 def fingerprint(entry: VideoEntry, classifier: mousetal.mvd.Classifier, detector: DetectorSpec, weights: str) -> str:
