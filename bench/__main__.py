@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import machine, models, page, plot, replay, runs, summary, videos
-from bench.rows import ROWS, Row, chosen, why_not
+from bench.rows import ROWS, Row, chosen, is_int8, why_not
 from bench.runs import Bench, BenchError, Run
 from mousetal import atomic
 from mousetal.errors import MousetalError, SettingsError
@@ -65,11 +65,13 @@ def _measure(given: argparse.Namespace) -> int:
     if rounds < 1 or given.threads < 0 or (given.seconds is not None and given.seconds < SHORTEST_S):
         raise SettingsError(f"--rounds: at least 1 expected, --threads: 0 or more, --seconds: {SHORTEST_S:g} or more.")
     rows = chosen([name.strip() for name in given.rows.split(",") if name.strip()])
-    skipped = {row.name: reason for row in rows if (reason := why_not(row))}
-    for name, reason in skipped.items():
-        print(f"{name} is left out: {reason}.", file=sys.stderr)
     size = dataclasses.replace(QUICK if given.quick else FULL, **({"seconds": given.seconds} if given.seconds else {}))
     bench = _bench(given, size)
+    skipped = {row.name: why for row in rows if (why := why_not(row, bench.device, not bench.models.is_random))}
+    for name, reason in skipped.items():
+        print(f"{name} is left out: {reason}.", file=sys.stderr)
+    if any(is_int8(row) and row.name not in skipped for row in rows):
+        models.add_int8(bench.models)
     about = machine.describe(bench.device)
     done, failed = _all_runs(bench, [row for row in rows if row.name not in skipped], rounds)
     if not done:

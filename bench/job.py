@@ -66,6 +66,7 @@ class Measured:
     video_s: float = 0.0
     frames_detected: int = 0
     windows: int = 0
+    computed_by: dict[str, str] = field(default_factory=dict)  # what the networks say of themselves
 
 
 class Observed:
@@ -172,6 +173,7 @@ def _yardstick(job: Job, measured: Measured, watch: Watch, recording: replay.Rec
     measured.stages = outcome.seconds
     measured.calls = {"detect": len(outcome.detections), "classify": -(-len(outcome.scores) // schedule.BATCH)}
     measured.frames_detected, measured.windows = len(outcome.detections), len(outcome.scores)
+    measured.computed_by = {"detector": both.detector.spec.device, "mvd": both.classifier.spec.device}
     replay.write(Path(job.folder) / FOUND, outcome.detections)
 
 
@@ -191,6 +193,7 @@ def _driver(job: Job, measured: Measured, watch: Watch, recording: replay.Record
     if code == 0:
         measured.calls, measured.windows = seen[0].calls, seen[0].windows
         measured.frames_detected = len(seen[0].found)
+        measured.computed_by = {"detector": seen[0].detector.device, "mvd": seen[0].classifier.device}
         replay.write(Path(job.folder) / FOUND, seen[0].found)
         summary: dict[str, Any] = atomic.read_json(Path(job.folder) / RESULTS / "run.json")
         measured.stages = {name: float(stage["seconds"]) for name, stage in summary["stages"].items()}

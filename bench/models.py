@@ -10,6 +10,8 @@ allows any difference outside of float32, so that the cost can be measured; trai
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import torch
 
 import mousetal.detector
 import mousetal.mvd
+from mousetal import acceptance, int8
 from mousetal.acceptance import Tolerances
 from mousetal.detector.config import VARIANTS
 from mousetal.detector.network import build
@@ -26,11 +29,15 @@ from mousetal.modelconfig import ClipInput, ImageInput, MvdConfig, RtdetrConfig
 from mousetal.modelfolder import CONFIG_NAME
 from mousetal.mvd import VisionTransformer, VitConfig
 from mousetal.types import BoutRule
+from training import quantising
 
 SEED = 0
 CLASSES = ("idle", "Self-Grooming", "Head/Body TWITCH")
 BOXES = 5  # that the random detector finds on a frame of noise, by its threshold; about 40 on a frame of a film
 CARD = "# Random weights\n\nOf full size, for `python -m bench`: they cost what trained ones cost and find nothing.\n"
+INPUT_SIZE = 640
+CLIP_SIZE = (16, 224)
+INT8_INPUTS = 16
 ANY_DIFFERENCE = Tolerances(logits=1e9, boxes=1e9)
 DEMO = Path(__file__).resolve().parents[1] / "models"
 
@@ -59,7 +66,18 @@ def full(folder: Path) -> ModelPair:
     return pair
 
 
-def write_detector(folder: Path, input_size: int = 640) -> None:
+def add_int8(pair: ModelPair) -> None:
+    """Make int8 graphs, unless they are there. What random weights say in int8 does not matter, what it costs does."""
+    images, clips = acceptance.make_images(INPUT_SIZE, INT8_INPUTS), acceptance.make_clips(*CLIP_SIZE, INT8_INPUTS)
+    for folder, part_of, inputs in (
+        (pair.detector, quantising.detector_part, images), (pair.mvd, quantising.mvd_part, clips)
+    ):  # fmt: skip
+        if not (folder / int8.FOLDER / int8.ABOUT_NAME).is_file():
+            with contextlib.redirect_stdout(sys.stderr):
+                quantising.make(part_of(folder, ANY_DIFFERENCE), list(inputs), list(inputs[: quantising.LEAST]))
+
+
+def write_detector(folder: Path, input_size: int = INPUT_SIZE) -> None:
     """An r18vd of one class, its threshold such that it finds a few boxes."""
     sizes = VARIANTS["r18vd"]
     with torch.random.fork_rng(devices=()):
@@ -81,6 +99,8 @@ def write_classifier(folder: Path) -> None:
         torch.manual_seed(SEED)
         # At the usual scale of 0.001 a random head calls every window alike, and nothing could be compared.
         network = VisionTransformer(VitConfig(num_classes=len(CLASSES), init_scale=1.0))
-    clip = ClipInput(num_frames=16, sampling_rate=2, input_size=224, stride=8, crop_padding=0.05, trained_fps=30.0)
+    clip = ClipInput(
+        num_frames=CLIP_SIZE[0], sampling_rate=2, input_size=CLIP_SIZE[1], stride=8, crop_padding=0.05, trained_fps=30.0
+    )
     config = MvdConfig(CLASSES, 0, {}, clip, (BoutRule(),) * len(CLASSES), provenance={"seed": SEED})
     mousetal.mvd.save(folder, network, config, CARD)

@@ -43,6 +43,7 @@ EXACT = {"DETECT_EVERY": "1", "PRECISION": "fp32"}
 SPARSE = {"DETECT_EVERY": "auto", "PRECISION": "fp32"}
 COMPAT = {**EXACT, "REFERENCE_COMPAT": "1"}
 FAST = {"BACKEND": "auto", "PRECISION": "bf16"}
+INT8 = {"BACKEND": "auto", "PRECISION": "int8"}
 
 REFERENCE = Row("reference", "the reference's schedule", Way.YARDSTICK)
 ROWS: tuple[Row, ...] = (
@@ -53,14 +54,24 @@ ROWS: tuple[Row, ...] = (
     Row("sparse-torch", "sparse detection, torch", Way.DRIVER, {**SPARSE, "BACKEND": "torch"}, against="exact-torch"),
     Row("exact-bf16", "every sampled frame, bf16", Way.DRIVER, {**EXACT, **FAST}, against="exact"),
     Row("sparse-bf16", "sparse detection, bf16", Way.DRIVER, {**SPARSE, **FAST}, against="exact"),
+    Row("exact-int8", "every sampled frame, int8", Way.DRIVER, {**EXACT, **INT8}, against="exact"),
+    Row("sparse-int8", "sparse detection, int8", Way.DRIVER, {**SPARSE, **INT8}, against="exact"),
     Row("exact-inside", "every sampled frame, no gRPC", Way.IN_PROCESS, EXACT),
     Row("sparse-inside", "sparse detection, no gRPC", Way.IN_PROCESS, SPARSE, against="sparse"),
     Row("compat", "the reference's windows and crops", Way.DRIVER, COMPAT, against="reference", is_once=True),
 )
 
 
-def why_not(row: Row) -> str:
-    """Why this version cannot run a row; empty when it can."""
+def is_int8(row: Row) -> bool:
+    return row.settings.get("PRECISION") == "int8"
+
+
+def why_not(row: Row, device: str = "cpu", is_small: bool = False) -> str:
+    """Why a row cannot be run in this version, on this device and with (small) models; empty when it can."""
+    if is_int8(row) and device != "cpu":
+        return "int8 is for CPUs"
+    if is_int8(row) and is_small:
+        return "such small networks gain nothing from int8"
     known = {key.name: key for key in keys_of(DRIVER)}
     for name, value in row.settings.items():
         if name not in known:

@@ -26,7 +26,8 @@ class Line:
     ``cpu_per_minute`` CPU seconds for a minute of video, all processes together. The gRPC shares, of wall and of CPU
     seconds, come from the row without services. ``processes`` holds MiB, ``stages`` and ``busy`` seconds, all medians;
     ``wall_by_busiest`` is the wall time by that of the busier network, where both ran in one process.
-    ``frames_detected`` counts the frames that the detector saw.
+    ``frames_detected`` counts the frames that the detector saw; ``computed_by`` is what the networks say of themselves:
+    one that was refused in the arithmetic that was asked for says another.
     """
 
     row: Row
@@ -44,6 +45,7 @@ class Line:
     wall_by_busiest: float | None
     frames_detected: int
     windows: int
+    computed_by: dict[str, str]
 
     def document(self) -> dict[str, Any]:
         """The line as JSON."""
@@ -86,6 +88,7 @@ def _line(row: Row, by_row: Mapping[str, Mapping[int, Measured]]) -> Line:
         wall_by_busiest=_median_of(one.wall_s / max(one.busy.values()) for one in own.values() if one.busy),
         frames_detected=some.frames_detected,
         windows=some.windows,
+        computed_by=some.computed_by,
     )
 
 

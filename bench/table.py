@@ -28,13 +28,17 @@ def text(lines: Sequence[Line]) -> str:
 
 
 def stages_text(lines: Sequence[Line]) -> str:
-    """Seconds by stage: of the yardstick and within one process those of work, else those of waiting for it."""
+    """Seconds by stage: of the yardstick and within one process those of work, else those of waiting for it.
+
+    And what computed the networks.
+    """
     rows = []
     for line in lines:
         rows.append((line.row.title, "stages", _seconds(line.stages)))
         if line.busy:
             beyond = f"; wall is {line.wall_by_busiest:.2f} times the larger"
             rows.append((line.row.title, "networks at work", _seconds(line.busy) + beyond))
+        rows.append((line.row.title, "networks computed by", ", ".join(line.computed_by.values())))
         cpu = {name: used["cpu_s"] for name, used in line.processes.items()}
         rows.append((line.row.title, "CPU seconds", _seconds(cpu)))
     return markdown(("", "what", "seconds"), rows)

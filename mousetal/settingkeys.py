@@ -87,7 +87,13 @@ KEYS: tuple[Key, ...] = (
         is_switch=True,
     ),
     Key("DEVICE", ALL, "auto", "where the networks run: auto (a GPU if there is one), cpu, cuda or cuda:N"),
-    Key("PRECISION", ALL, "fp32", "arithmetic of the networks", choices=PRECISIONS),
+    Key(
+        "PRECISION",
+        ALL,
+        "fp32",
+        "arithmetic of the networks; int8, on a CPU, takes graphs that training.quantise makes",
+        choices=PRECISIONS,
+    ),
     Key(
         "BACKEND",
         ALL,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shutil
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -108,8 +111,10 @@ def _quantised(model: Any, inputs: Sequence[UInt8Array]) -> Any:
         import nncf
     except ImportError as error:
         raise SettingsError("nncf is not installed here. pip install -r requirements/training.txt") from error
+    nncf.set_log_level(logging.WARNING)
     data = nncf.Dataset([one[None] for one in inputs])
-    return nncf.quantize(model, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(inputs))
+    with contextlib.redirect_stdout(sys.stderr):  # its progress
+        return nncf.quantize(model, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(inputs))
 
 
 def _seconds(part: Part, model: Any, items: UInt8Array) -> dict[str, float]:

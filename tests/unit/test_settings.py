@@ -108,7 +108,7 @@ def test_a_switch_is_turned_on_by_words_or_its_bare_flag(here: Path, value: str)
     [
         ("DEVICE", "gpu", "auto, cpu, cuda or cuda:N"),
         ("DEVICE", "cuda:x", "auto, cpu, cuda or cuda:N"),
-        ("PRECISION", "int8", "one of fp32, bf16, fp16"),
+        ("PRECISION", "int4", "one of fp32, bf16, fp16, int8"),
         ("FORMATS", "csv,excel", "unknown: excel"),
         ("CLASS_NAMES", "a,b,a", "different names"),
         ("DETECTION_THRESHOLD", "40", "a number from 0 to 1"),
