@@ -300,6 +300,26 @@ def test_a_supervisely_project_is_taken_with_its_labels_counts_and_boxes(films: 
     assert [box.frame_index for box in datasets.read_stored_boxes(dataset, entry)] == [3]
 
 
+def test_an_annotation_that_makes_no_sense_costs_only_its_own_video(
+    films: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = here / "project"
+    for folder in ("video", "ann"):
+        (project / "a" / folder).mkdir(parents=True)
+    (project / "meta.json").write_text("{}")
+    for name, frames in (("m3.mp4", [9, 4]), ("m1_pre.mp4", [4, 9])):
+        shutil.copy(next(films.rglob(name)), project / "a" / "video" / name)
+        document = supervisely.empty_annotation(name, 96, 80, 10)
+        document["tags"] = [{"name": "Self-Grooming", "frameRange": frames, "key": "k"}]
+        atomic.write_json(project / "a" / "ann" / f"{name}.json", document)
+    assert run("--videos", project, "--write") == 1
+    assert "LEFT OUT: unreadable annotation (1)\n  project!a/video/m3.mp4" in capsys.readouterr().out
+    dataset = datasets.read(here / "dataset")
+    assert labels_of(dataset, "m1_pre.mp4")
+    assert not labels_of(dataset, "m3.mp4")
+    assert next(entry.scored for entry in dataset.videos if entry.path.endswith("m3.mp4")) == ()
+
+
 def test_labels_for_absent_videos_leave_the_data_set_as_it_is(films: Path, here: Path) -> None:
     run("--videos", films / "m3.mp4", "--write")
     before = bytes_below(here / "dataset")

@@ -50,10 +50,13 @@ def guess(path: Path, videos: Sequence[str] = ()) -> tuple[str, list[str]]:
 
 def _of_known(file: TableFile, known: Mapping) -> Guess:
     columns = {name: value for name in known.columns.__slots__ if (value := getattr(known.columns, name))}
-    guessed = Guess(known.layout, known.header, columns=columns, unit=known.time.unit, decimal=known.time.decimal)
+    guessed = Guess(known.layout, known.header, list(known.sheets) if any(known.sheets) else [], columns)
+    guessed.unit, guessed.decimal = known.time.unit, known.time.decimal
     guessed.remarks.append(f"{file.path.name}: its columns are known, it needs no mapping but for changes.")
-    grid = grid_of(file.sheets[0], known.header)
-    guessed.behaviors = Counter(grid.text(row, known.columns.behavior) for row in grid.rows())
+    for sheet in file.sheets:
+        if sheet.name in known.sheets:
+            grid = grid_of(sheet, known.header)
+            guessed.behaviors.update(grid.text(row, known.columns.behavior) for row in grid.rows())
     return guessed
 
 

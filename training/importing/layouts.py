@@ -26,7 +26,10 @@ SEVERAL_FILES = "time in one of several files"
 
 
 def read_bouts(reading: Reading, grid: Grid) -> None:
-    """One row per bout. A row that names a video and nothing else says that it was looked at."""
+    """One row per bout. A row that names a video and nothing else says that it was looked at.
+
+    With an event column a row whose event is a point is an instant, whatever its end says.
+    """
     columns, observed = reading.mapping.columns, ObservedFiles.of(grid, reading.mapping.time)
     for row in grid.rows():
         try:
@@ -71,6 +74,9 @@ def _span(
     """Start, end and their unit; raises TimeError."""
     rule, fps = reading.mapping.time, reading.fps_of(grid, row)
     start, unit = moment(cells[0], False, rule, fps)
+    event = plain(grid.text(row, reading.mapping.columns.event))
+    if event and event in map(plain, reading.mapping.events.point):
+        return start, None, unit
     if len(cells) == 2 and not cells[1].is_empty:
         return start, moment(cells[1], True, rule, fps)[0], unit
     if duration is not None and not duration.is_empty:
