@@ -6,7 +6,7 @@
 
 Labels: xlsx and csv in most shapes (see the mapping), BORIS projects and tables, Supervisely projects, our own
 intervals.csv; the last three need no mapping. Nothing is written before --write. Run again, it takes over what changed:
-labels once read from the same file give way, all others stay.
+labels once read from a file of the same name give way (the report lists them), all others stay.
 
 Exit codes: 0 all well, 1 something was left out or failed (the report says what), 2 wrong usage or mapping, 3 a defect
 of ours, 130 interrupted.
@@ -24,7 +24,7 @@ from mousetal.errors import SettingsError
 from mousetal.formats import supervisely
 from training import datasetlock
 from training.exitcodes import FAILED, OK, guarded
-from training.importing import guess, report
+from training.importing import earlier, guess, report
 from training.importing.mapping import Mapping, read_mapping
 from training.importing.plan import Plan, make_plan
 from training.importing.sources import read_source
@@ -120,6 +120,8 @@ def _plan(arguments: argparse.Namespace) -> tuple[Found, Plan]:
     plan = make_plan(
         found, tables, rules.video.aliases, rules.time.beyond, unnamed_are_scored=arguments.unnamed == "scored"
     )
+    plan.troubles += earlier.same_names(sources)
+    earlier.tell(plan, open_dataset(arguments.dataset), sources)
     if pattern:
         for video in plan.videos:
             video.facts = video.facts.completed_by(facts_by_pattern(pattern, video.found.name))
