@@ -27,6 +27,7 @@ from training.exitcodes import FAILED, OK, guarded
 from training.importing import earlier, guess, report
 from training.importing.mapping import Mapping, read_mapping
 from training.importing.plan import Plan, make_plan
+from training.importing.rows import Trouble, VideoFacts
 from training.importing.sources import read_source
 from training.importing.store import STORAGES, Stored, open_dataset, store
 from training.importing.videos import Found, checked_pattern, facts_by_pattern, find_videos, stored_videos
@@ -124,7 +125,11 @@ def _plan(arguments: argparse.Namespace) -> tuple[Found, Plan]:
     earlier.tell(plan, open_dataset(arguments.dataset), sources)
     if pattern:
         for video in plan.videos:
-            video.facts = video.facts.completed_by(facts_by_pattern(pattern, video.found.name))
+            found_facts = facts_by_pattern(pattern, video.found.name)
+            if found_facts == VideoFacts():
+                why = f"--subject-pattern {pattern!r} finds nothing in its path"
+                plan.troubles.append(Trouble("pattern that does not fit", video.found.name, why, is_loss=False))
+            video.facts = video.facts.completed_by(found_facts)
     return found, plan
 
 

@@ -167,3 +167,14 @@ def test_names_with_any_signs_survive_in_the_toml() -> None:
 def test_a_file_of_hidden_sheets_only_has_nothing_to_guess_from(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="neither hidden nor empty"):
         guess(write_csv(tmp_path / "s.csv", []))
+
+
+def test_whole_minutes_alone_are_minutes_and_seconds_that_the_sheet_took_for_hours(tmp_path: Path) -> None:
+    """LibreOffice shows a typed 1:12 as 01:12:00."""
+    rows = [["Video", "Behavior", "Start", "End"], ["m1", "groom", datetime.time(1, 12), datetime.time(1, 15)],
+            ["m2", "twitch", datetime.time(0, 10), datetime.timedelta(hours=25, minutes=30)]]  # fmt: skip
+    path = write_xlsx(tmp_path / "s.xlsx", {"A": rows})
+    assert "whole minutes" in guess(path)[1][0]
+    assert facts(guessed(path)) == {("m1", "groom", 72.0, 75.0), ("m2", "twitch", 10.0, 1530.0)}
+    rows[1][2] = datetime.time(1, 12, 5)
+    assert guess(write_xlsx(path, {"A": rows}))[1] == []

@@ -168,6 +168,19 @@ def test_behaviours_go_by_their_own_names_and_unknown_ones_are_reported(tmp_path
     assert "Head/Body TWITCH" in table.troubles[1].message
 
 
+def test_columns_of_one_name_are_said_and_the_first_is_read(tmp_path: Path) -> None:
+    rows = [[*HEADER, "start", "note", "note"], ["m1", "groom", 1, 2, 7, "", ""]]
+    table = read_label_table(write_csv(tmp_path / "s.csv", rows), bouts_mapping())
+    assert facts(table) == [("m1", "groom", 1.0, 2.0)]
+    assert [one.message.partition(",")[0] for one in table.troubles] == ["several columns are called 'start'"]
+
+
+def test_a_behaviour_that_was_never_calculated_is_said(tmp_path: Path) -> None:
+    rows = [HEADER, ["m1", "=B9", 1, 2]]
+    (trouble,) = read_label_table(write_xlsx(tmp_path / "s.xlsx", {"A": rows}), bouts_mapping()).troubles
+    assert "a formula whose value was never saved" in trouble.message
+
+
 def test_points_may_lack_an_end_where_the_mapping_says_so(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "s.csv", [HEADER, ["m1", "twitch", 1, ""], ["m1", "groom", 1, ""]])
     table = read_label_table(path, bouts_mapping(behaviors={"points": ["Twitch"]}))

@@ -156,6 +156,13 @@ def test_only_what_was_scored_and_looked_for_counts(films: Path, here: Path) -> 
     assert entry.behaviors == ("Self-Grooming",)
 
 
+def test_a_video_whose_path_the_pattern_does_not_fit_is_said(
+    films: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_rows(films, ROWS, "--subject-pattern", "(m[0-9]+)_")
+    assert "note: pattern that does not fit (1)\n  m3 copy.mp4: --subject-pattern" in capsys.readouterr().out
+
+
 def test_a_video_that_no_table_names_may_be_one_in_which_nothing_was_seen(films: Path, here: Path) -> None:
     import_rows(films, ROWS, "--write", "--unnamed", "scored")
     assert {entry.scored for entry in datasets.read(here / "dataset").videos} == {None}

@@ -75,6 +75,7 @@ def grids(file: TableFile, mapping: Mapping) -> tuple[list[Grid], list[Trouble]]
         lacking = [name for name in wanted_columns(mapping) if plain(name) not in grid.places]
         if not lacking:
             found.append(grid)
+            troubles += [Trouble("two columns of one name", where, text, False) for text in _twins(grid, mapping)]
             continue
         has = ", ".join(name for name in grid.names if name) or "no names"
         problems.append(f"{where}: no column {lacking[0]!r} in its header (found: {has})")
@@ -103,6 +104,16 @@ def grid_of(sheet: Sheet, header: tuple[int, ...]) -> Grid:
     for column, name in enumerate(names):
         places.setdefault(plain(name), column)
     return Grid(sheet, places, names, max(header))
+
+
+def _twins(grid: Grid, mapping: Mapping) -> list[str]:
+    """Which columns that the mapping speaks of there are several of."""
+    names = [plain(name) for name in grid.names]
+    return [
+        f"several columns are called {name!r}, the first is read; rename them, or let header name the row above, too"
+        for name in wanted_columns(mapping)
+        if names.count(plain(name)) > 1
+    ]
 
 
 def _spread(upper: list[str], lowest: list[str]) -> list[str]:

@@ -48,7 +48,9 @@ def read_bouts(reading: Reading, grid: Grid) -> None:
             reading.lose("no video named", "the row names no video", behavior_cell)
             continue
         if not text:
-            reading.lose("no behaviour named", "the row has times and no behaviour", *cells)
+            reading.lose(
+                "no behaviour named", f"the row has times and {behavior_cell.trouble or 'no behaviour'}", *cells
+            )
             continue
         is_marker = reading.names.is_marker(text)
         behavior = text if is_marker else reading.behavior_of(text, behavior_cell)
@@ -107,8 +109,8 @@ def read_start_stop(reading: Reading, grid: Grid) -> None:
         if not video:
             reading.lose("no video named", "the row names no video", named)
             continue
-        if named.is_empty:
-            reading.lose("no behaviour named", "the row has a time and no behaviour", time)
+        if not named.text:
+            reading.lose("no behaviour named", f"the row has a time and {named.trouble or 'no behaviour'}", time)
             continue
         is_marker = reading.names.is_marker(named.text)
         behavior = named.text if is_marker else reading.behavior_of(named.text, named)

@@ -35,7 +35,7 @@ def text(guessed: Guess, source: str) -> str:
         '# "name in the table" = "file.mp4"',
         "",
         "[time]",
-        f"unit = {_quoted(guessed.unit)}  # seconds, milliseconds, mm:ss, hh:mm:ss, day_fraction, or frame",
+        f"unit = {_quoted(guessed.unit)}  # seconds, milliseconds, mm:ss, hh:mm:ss, hh:mm, day_fraction, frame",
         f"decimal = {_quoted(guessed.decimal)}",
         'beyond = "clip"  # a bout that goes on after the video\'s end is cut there; "drop": left out',
         "# offset_s = 0.0  # added to every time",

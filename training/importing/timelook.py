@@ -26,6 +26,7 @@ def look(cells: Sequence[Cell], told: str = "") -> Look:
     commas = points = 0
     wholes = True
     largest = 0.0
+    clocks = [cell.value for cell in cells if isinstance(cell.value, DayTime)]
     for cell in cells:
         if isinstance(cell.value, DayTime):
             votes["hh:mm:ss" if shows_seconds(cell.value.number_format) else "mm:ss"] += 1
@@ -41,6 +42,9 @@ def look(cells: Sequence[Cell], told: str = "") -> Look:
     decimal = "," if commas > points else "."
     # A 1:23 among 1:02:03 is a minute, which "mm:ss" reads too.
     unit = "mm:ss" if votes["mm:ss"] else votes.most_common(1)[0][0] if votes else "seconds"
+    if unit == "hh:mm:ss" and len(clocks) >= 4 and all(_is_whole_minute(one) for one in clocks):
+        why = 'all times are whole minutes: a 01:23:00 is taken for a minute and 23 seconds (unit = "hh:mm:ss" if not)'
+        return Look("hh:mm", decimal, why)
     if unit != "number":
         return Look(unit, decimal)
     if told == "minutes":
@@ -69,6 +73,11 @@ def _is_time(cell: Cell) -> bool:
     if isinstance(cell.value, float | DayTime) or cell.trouble:
         return True
     return all(_kind(part)[0] for part in _parts(cell))
+
+
+def _is_whole_minute(time: DayTime) -> bool:
+    minutes = time.days * 1440
+    return abs(minutes - round(minutes)) < 1e-6
 
 
 def _parts(cell: Cell) -> list[str]:
