@@ -211,8 +211,8 @@ def _export(arguments: argparse.Namespace) -> int:
     if untold:
         more = f" and {len(untold) - 1} more" if len(untold) > 1 else ""
         print(
-            f"note: {untold[0]}{more}: not scored, scored in part, or for some behaviours only; this format has no "
-            "word for; imported again, all of their frames count as scored",
+            f"note: {untold[0]}{more}: not scored, scored in part, or for some behaviours only, and this format has no "
+            "word for that: imported again, all of their frames count as scored",
             file=sys.stderr,
         )
     print(f"{arguments.out}: {len(export.dataset.videos) - len(export.failed)} videos")

@@ -94,8 +94,11 @@ def _import(arguments: argparse.Namespace) -> int:
 def _guess(arguments: argparse.Namespace) -> int:
     if not arguments.labels:
         raise SettingsError("--guess: expected --labels with the table to guess from.")
+    first = arguments.labels[0]
+    if first.is_dir() or first.suffix.lower() == ".boris":
+        raise SettingsError(f"--guess: {first} is a project, which needs no mapping; leave --guess out.")
     names = [video.name for video in _find(arguments).videos] if arguments.videos else []
-    text, remarks = guess.guess(arguments.labels[0], names)
+    text, remarks = guess.guess(first, names)
     if arguments.guess.exists():
         raise SettingsError(f"{arguments.guess}: exists already; it may hold your edits. Name another file.")
     atomic.write_text(arguments.guess, text)

@@ -159,6 +159,13 @@ def test_hidden_sheets_are_marked_and_hidden_rows_said(tmp_path: Path) -> None:
         ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1" + b"\0" * 600, "old .xls or one locked by a password"),
         ("a.xlsx", b"video,start\n", "another kind of file"),
         ("a.xlsx", b"PK\x03\x04 and then nothing", "cannot read it"),
+        (
+            "a.ods",
+            b"PK\x03\x04" + b"\0" * 26 + b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
+            "OpenDocument",
+        ),
+        ("a.html", b"<html><table>", "another kind. Save it as csv"),
+        ("a.json", b' {"observations": {}}', "another kind. Save it as csv"),
         ("a.csv", b"\x00\x01\x02\x03" * 50, "binary data"),
         ("a.csv", codecs.BOM_UTF16_LE + b"a\x00\x00\xd8", "UTF-16"),
     ],

@@ -193,6 +193,8 @@ def test_guess_writes_a_mapping_once_that_works_as_it_is(films: Path, here: Path
         (["--videos", ".", "--subject-pattern", "(?P<sex>m)"], "groups named"),
         (["--videos", ".", "--mapping", "nothing.toml"], "expected a mapping"),
         (["--guess", "g.toml"], "expected --labels"),
+        (["--guess", "g.toml", "--labels", "p.boris"], "needs no mapping"),
+        (["--guess", "g.toml", "--labels", "."], "needs no mapping"),
     ],
 )
 def test_wrong_usage_ends_with_one_line_and_code_2(
