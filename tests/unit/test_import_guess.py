@@ -6,6 +6,7 @@ import datetime
 import tomllib
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from mousetal.errors import RecordError, SettingsError
@@ -178,3 +179,42 @@ def test_whole_minutes_alone_are_minutes_and_seconds_that_the_sheet_took_for_hou
     assert facts(guessed(path)) == {("m1", "groom", 72.0, 75.0), ("m2", "twitch", 10.0, 1530.0)}
     rows[1][2] = datetime.time(1, 12, 5)
     assert guess(write_xlsx(path, {"A": rows}))[1] == []
+
+
+def test_a_workbook_as_people_keep_them_loses_only_the_rows_that_say_nothing(tmp_path: Path) -> None:
+    """A hidden sheet first, a title over merged columns, videos in merged cells, empty rows, words in time cells."""
+    book = openpyxl.Workbook()
+    book.active.title = "settings"
+    book.active.sheet_state = "hidden"
+    sheet = book.create_sheet("Scores")
+    for row in (
+        ["Cohort 3, scored by JS"], [], ["Video", "Behaviour", "Start (mm:ss)", "End (mm:ss)", "Comment"],
+        ["m1", "groom", "0:01", "0:03", ""], [None, "twitch", datetime.time(0, 7), datetime.time(0, 8), "?"], [],
+        ["m2", "groom", "approx 4", "0:05"], [None, "groom", "=C5", "=D5"], [None, "groom", "0:09", "0:08"],
+    ):  # fmt: skip
+        sheet.append(row)
+    for block in ("A1:E1", "A4:A5", "A7:A9"):
+        sheet.merge_cells(block)
+    for cell in sheet["C5:D5"][0]:
+        cell.number_format = "h:mm"
+    book.create_sheet("Legend").append(["groom", "licks its fur"])
+    book.save(tmp_path / "s.xlsx")
+    table = guessed(tmp_path / "s.xlsx")
+    assert {(row.video, row.behavior, row.start, row.end) for row in table.rows} == {
+        ("m1", "groom", 1.0, 3.0), ("m1", "twitch", 7.0, 8.0)
+    }  # fmt: skip
+    assert {(one.kind, one.origin) for one in table.troubles if one.is_loss} == {
+        ("unreadable time", "s.xlsx!Scores!C7:D7"),
+        ("unreadable time", "s.xlsx!Scores!C8:D8"),
+        ("end before start", "s.xlsx!Scores!C9:D9"),
+    }
+
+
+def test_the_columns_of_the_real_labels_are_known(shared: Path) -> None:
+    path = shared / "data/real/copyleft/dlcanalyzer_oft_labels/AllLabDataOFT_part.csv"
+    if not path.exists():
+        pytest.skip("skipped: no ../shared")
+    text, remarks = guess(path, ["OFT_11.mp4", "OFT_41.mp4"])
+    columns = {"video": "file", "behavior": "type", "start": "from", "end": "to", "rater": "Experimenter"}
+    assert tomllib.loads(text)["columns"] == columns | {"subject": "ID"}
+    assert remarks == []
