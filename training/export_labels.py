@@ -8,7 +8,10 @@
     boris-table    its aggregated events, as .csv, .tsv or .xlsx
     supervisely    annotations and meta of the project (the data set is one), with the stored boxes as rectangles
 
-Each can be imported again by `training.import_videos`. Exit codes: 0 all well, 1 a video failed, 2 wrong usage.
+Each can be imported again by `training.import_videos`. No format has a word for which part of a video was scored (the
+xlsx has, for people, in a sheet of its own); where that matters, a note says so.
+
+Exit codes: 0 all well, 1 a video failed, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -204,8 +207,24 @@ def _export(arguments: argparse.Namespace) -> int:
     WRITERS[arguments.format](export, arguments.out)
     for why in export.failed:
         print(f"FAILED {why}", file=sys.stderr)
+    untold = _untold(export.dataset, arguments.format)
+    if untold:
+        more = f" and {len(untold) - 1} more" if len(untold) > 1 else ""
+        print(
+            f"note: {untold[0]}{more}: not scored, scored in part, or for some behaviours only, and this format has no "
+            "word for that: imported again, all of their frames count as scored",
+            file=sys.stderr,
+        )
     print(f"{arguments.out}: {len(export.dataset.videos) - len(export.failed)} videos")
     return FAILED if export.failed else OK
+
+
+def _untold(dataset: Dataset, kind: str) -> list[str]:
+    """The videos of which the format can't tell what was scored. Those that nobody looked at are in a project only."""
+    told = (None,) if kind == "supervisely" else (None, ())
+    return [
+        one.path for one in dataset.videos if one.scored not in told or (one.scored != () and one.behaviors is not None)
+    ]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
 
 Labels: xlsx and csv in most shapes (see the mapping), BORIS projects and tables, Supervisely projects, our own
 intervals.csv; the last three need no mapping. Nothing is written before --write. Run again, it takes over what changed:
-labels once read from the same file give way, all others stay.
+labels once read from a file of the same name give way (the report lists them), all others stay.
 
 Exit codes: 0 all well, 1 something was left out or failed (the report says what), 2 wrong usage or mapping, 3 a defect
 of ours, 130 interrupted.
@@ -24,9 +24,10 @@ from mousetal.errors import SettingsError
 from mousetal.formats import supervisely
 from training import datasetlock
 from training.exitcodes import FAILED, OK, guarded
-from training.importing import guess, report
+from training.importing import earlier, guess, report
 from training.importing.mapping import Mapping, read_mapping
 from training.importing.plan import Plan, make_plan
+from training.importing.rows import Trouble, VideoFacts
 from training.importing.sources import read_source
 from training.importing.store import STORAGES, Stored, open_dataset, store
 from training.importing.videos import Found, checked_pattern, facts_by_pattern, find_videos, stored_videos
@@ -93,8 +94,11 @@ def _import(arguments: argparse.Namespace) -> int:
 def _guess(arguments: argparse.Namespace) -> int:
     if not arguments.labels:
         raise SettingsError("--guess: expected --labels with the table to guess from.")
+    first = arguments.labels[0]
+    if first.is_dir() or first.suffix.lower() == ".boris":
+        raise SettingsError(f"--guess: {first} is a project, which needs no mapping; leave --guess out.")
     names = [video.name for video in _find(arguments).videos] if arguments.videos else []
-    text, remarks = guess.guess(arguments.labels[0], names)
+    text, remarks = guess.guess(first, names)
     if arguments.guess.exists():
         raise SettingsError(f"{arguments.guess}: exists already; it may hold your edits. Name another file.")
     atomic.write_text(arguments.guess, text)
@@ -120,9 +124,15 @@ def _plan(arguments: argparse.Namespace) -> tuple[Found, Plan]:
     plan = make_plan(
         found, tables, rules.video.aliases, rules.time.beyond, unnamed_are_scored=arguments.unnamed == "scored"
     )
+    plan.troubles += earlier.same_names(sources)
+    earlier.tell(plan, open_dataset(arguments.dataset), sources)
     if pattern:
         for video in plan.videos:
-            video.facts = video.facts.completed_by(facts_by_pattern(pattern, video.found.name))
+            found_facts = facts_by_pattern(pattern, video.found.name)
+            if found_facts == VideoFacts():
+                why = f"--subject-pattern {pattern!r} finds nothing in its path"
+                plan.troubles.append(Trouble("pattern that does not fit", video.found.name, why, is_loss=False))
+            video.facts = video.facts.completed_by(found_facts)
     return found, plan
 
 

@@ -20,6 +20,7 @@ from mousetal.formats.startstop import POINT, Event, kinds_by_order, pair
 
 POINT_EVENT, STATE_EVENT = "Point event", "State event"
 NO_SUBJECT = "No focal subject"
+NO_MODIFIER = ("None", "NA")  # one that was not set
 PLAYER = "1"  # the first player; the others show the same moments from other sides
 RATER_VARIABLES = ("rater", "observer", "coder", "scorer", "experimenter", "annotator")
 RATER = "rater"
@@ -68,6 +69,7 @@ class Project:
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # independent variables per media file
     troubles: tuple[tuple[str, str], ...] = ()  # (origin, what is wrong)
     notes: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()  # whole observations, as troubles
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,17 @@ def read_project(path: Path) -> Project:
         bouts: list[BorisBout] = []
         troubles: list[tuple[str, str]] = []
         notes: list[str] = []
+        left_out: list[tuple[str, str]] = []
         variables: dict[str, Mapping[str, str]] = {}
         for name, observation in document["observations"].items():
             where = f"{path.name}!{name}"
             files = [str(one) for one in (observation.get("file") or {}).get(PLAYER, ())]
             if observation.get("type", "MEDIA") != "MEDIA" or not files:
                 notes.append(f"{where}: no video in this observation, left out")
+                continue
+            unknown = [file for file in files[:-1] if file not in _lengths(observation)]
+            if unknown:  # before its files count as looked at
+                left_out.append((where, f"plays several files, and the length of {unknown[0]} is not known"))
                 continue
             if float(observation.get("time offset") or 0) != 0:
                 notes.append(f"{where}: has a time offset of {observation['time offset']} s, which is not applied")
@@ -131,7 +138,12 @@ def read_project(path: Path) -> Project:
         raise RecordError(
             f"{path}: expected a BORIS project ({error!r}). Save it again with BORIS 7 or newer."
         ) from error
-    return Project(tuple(media), tuple(kinds), tuple(bouts), variables, tuple(troubles), tuple(notes))
+    return Project(tuple(media), tuple(kinds), tuple(bouts), variables, tuple(troubles), tuple(notes), tuple(left_out))
+
+
+def _lengths(observation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The media files' lengths in seconds, as far as the project knows them."""
+    return (observation.get("media_info") or {}).get("length") or {}
 
 
 def _bouts(
@@ -143,7 +155,7 @@ def _bouts(
     troubles: list[tuple[str, str]],
 ) -> list[BorisBout]:
     """The bouts of one observation; what is wrong with its rows is added to ``troubles``."""
-    lengths = (observation.get("media_info") or {}).get("length") or {}
+    lengths = _lengths(observation)
     played = Playlist(tuple(files), tuple(float(lengths[name]) for name in files[:-1]))
     events = _events(observation["events"], kinds)
     pairing = pair(events)

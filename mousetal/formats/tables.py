@@ -91,6 +91,8 @@ def read_tables(path: Path) -> TableFile:
             f"{path}: expected an xlsx or csv file, got an old .xls or one locked by a password. "
             "Open it in a spreadsheet program and save it as .xlsx without a password."
         )
+    if content.startswith(b"PK") and b"opendocument" in content[:100]:
+        raise RecordError(f"{path}: expected an xlsx or csv file, got an OpenDocument table. Save it as .xlsx.")
     if content.startswith(b"PK"):
         from mousetal.formats import workbook  # here: openpyxl is only where data sets are made
 
@@ -126,6 +128,11 @@ def _row(place: str) -> str:
 
 def _read_csv(path: Path, content: bytes) -> TableFile:
     text, encoding = decode_text(path, content)
+    if text.lstrip().startswith(("<", "{")):  # a web page, XML, JSON: no row of them would make sense
+        raise RecordError(
+            f"{path}: expected a table, got a file of another kind. Save it as csv or xlsx (a BORIS project is called "
+            ".boris and needs no mapping)."
+        )
     delimiter, text = _delimiter(text)
     try:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))

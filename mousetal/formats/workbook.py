@@ -79,7 +79,7 @@ def _sheet(path: Path, sheet: Any, formulas: Any, epoch: datetime.datetime) -> S
         for column in range(block.min_col, block.max_col + 1)
     }
     rows = []
-    height, width = sheet.max_row, sheet.max_column  # openpyxl counts all cells anew each time it is asked
+    height, width = _used(sheet, formulas)
     for row in range(1, height + 1):
         cells = []
         for column in range(1, width + 1):
@@ -88,6 +88,14 @@ def _sheet(path: Path, sheet: Any, formulas: Any, epoch: datetime.datetime) -> S
             cells.append(_cell(sheet.cell(*place), formulas.cell(*place), origin, epoch))
         rows.append(tuple(cells))
     return Sheet(path, sheet.title, tuple(rows), is_hidden=sheet.sheet_state != "visible")
+
+
+def _used(*sheets: Any) -> tuple[int, int]:
+    """How many rows and columns hold anything. openpyxl's count goes on to the last cell that was ever formatted, which
+    is the millionth row in many a workbook; and its public ways through the cells make all that lie between.
+    """
+    places = [place for sheet in sheets for place, cell in sheet._cells.items() if cell.value is not None]
+    return max((row for row, _ in places), default=0), max((column for _, column in places), default=0)
 
 
 def _cell(cell: Any, formula: Any, origin: str, epoch: datetime.datetime) -> Cell:

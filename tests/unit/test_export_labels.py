@@ -155,6 +155,19 @@ def test_a_video_that_is_gone_is_reported_and_the_others_go_out(
     assert "m1.mp4" in (tmp_path / "labels.csv").read_text()
 
 
+def test_what_an_export_has_no_word_for_is_said(
+    dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export(dataset, "csv", tmp_path / "labels.csv")
+    assert "scored in part" not in capsys.readouterr().err, "who was not looked at is not in it"
+    export(dataset, "supervisely", tmp_path / "project")
+    assert "b/video/m1.mp4: not scored" in capsys.readouterr().err
+    entry = next(one for one in dataset.videos if one.path.endswith("m3.mp4"))
+    datasets.write(dataset.with_entry(replace(entry, scored=(FrameRange(0, 4),))))
+    export(datasets.read(dataset.root), "csv", tmp_path / "labels.csv")
+    assert f"note: {entry.path}: not scored, scored in part" in capsys.readouterr().err
+
+
 def test_an_export_onto_the_data_set_is_refused(dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--dataset", str(dataset.root), "--format", "supervisely", "--out", str(dataset.root)]
     assert export_labels.main(arguments) == 2

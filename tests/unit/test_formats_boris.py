@@ -70,6 +70,15 @@ def test_events_of_videos_played_one_after_another_go_to_their_own_file(tmp_path
     }
 
 
+def test_an_observation_whose_files_have_no_lengths_costs_only_itself(tmp_path: Path) -> None:
+    document = project([[1.0, "", "twitch", "", ""]], ["a.mp4"])
+    document["observations"]["obs 2"] = project([], ["b.mp4", "c.mp4"], media_info={})["observations"]["obs 1"]
+    found = read(tmp_path, document)
+    assert found.left_out == (("p.boris!obs 2", "plays several files, and the length of b.mp4 is not known"),)
+    assert found.media == ("a.mp4",), "nobody is known to have looked at the others"
+    assert len(found.bouts) == 1
+
+
 def test_live_observations_are_noted_and_offsets_said(tmp_path: Path) -> None:
     assert "no video" in read(tmp_path, project([], type="LIVE")).notes[0]
     assert "time offset" in read(tmp_path, project([], **{"time offset": 5.0})).notes[0]

@@ -130,6 +130,16 @@ def test_a_formula_counts_with_its_saved_value_and_without_one_is_trouble(tmp_pa
     assert "#DIV/0!" in cells[1].trouble
 
 
+def test_rows_that_are_formatted_and_hold_nothing_are_no_rows(tmp_path: Path) -> None:
+    """A format on the last row of all would else make a million of them, a minute and gigabytes."""
+    book = openpyxl.Workbook()
+    book.active.append(["video", "=1+1"])
+    book.active.cell(1_048_576, 9).number_format = "h:mm"
+    book.save(tmp_path / "a.xlsx")
+    (row,) = read_tables(tmp_path / "a.xlsx").sheets[0].rows
+    assert [cell.is_empty for cell in row] == [False, False]
+
+
 def test_hidden_sheets_are_marked_and_hidden_rows_said(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     book.active.append(["a"])
@@ -149,6 +159,13 @@ def test_hidden_sheets_are_marked_and_hidden_rows_said(tmp_path: Path) -> None:
         ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1" + b"\0" * 600, "old .xls or one locked by a password"),
         ("a.xlsx", b"video,start\n", "another kind of file"),
         ("a.xlsx", b"PK\x03\x04 and then nothing", "cannot read it"),
+        (
+            "a.ods",
+            b"PK\x03\x04" + b"\0" * 26 + b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
+            "OpenDocument",
+        ),
+        ("a.html", b"<html><table>", "another kind. Save it as csv"),
+        ("a.json", b' {"observations": {}}', "another kind. Save it as csv"),
         ("a.csv", b"\x00\x01\x02\x03" * 50, "binary data"),
         ("a.csv", codecs.BOM_UTF16_LE + b"a\x00\x00\xd8", "UTF-16"),
     ],

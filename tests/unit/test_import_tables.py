@@ -168,6 +168,19 @@ def test_behaviours_go_by_their_own_names_and_unknown_ones_are_reported(tmp_path
     assert "Head/Body TWITCH" in table.troubles[1].message
 
 
+def test_columns_of_one_name_are_said_and_the_first_is_read(tmp_path: Path) -> None:
+    rows = [[*HEADER, "start", "note", "note"], ["m1", "groom", 1, 2, 7, "", ""]]
+    table = read_label_table(write_csv(tmp_path / "s.csv", rows), bouts_mapping())
+    assert facts(table) == [("m1", "groom", 1.0, 2.0)]
+    assert [one.message.partition(",")[0] for one in table.troubles] == ["several columns are called 'start'"]
+
+
+def test_a_behaviour_that_was_never_calculated_is_said(tmp_path: Path) -> None:
+    rows = [HEADER, ["m1", "=B9", 1, 2]]
+    (trouble,) = read_label_table(write_xlsx(tmp_path / "s.xlsx", {"A": rows}), bouts_mapping()).troubles
+    assert "a formula whose value was never saved" in trouble.message
+
+
 def test_points_may_lack_an_end_where_the_mapping_says_so(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "s.csv", [HEADER, ["m1", "twitch", 1, ""], ["m1", "groom", 1, ""]])
     table = read_label_table(path, bouts_mapping(behaviors={"points": ["Twitch"]}))
@@ -302,8 +315,36 @@ def test_every_table_that_boris_exports_needs_no_mapping(tmp_path: Path) -> None
         for kind, start, stop, name in spans
     ]  # fmt: skip
     table = read_source(write_csv(tmp_path / "a.csv", [AGGREGATED.split(","), *aggregated]), None)
-    assert facts(table) == [("v/m1.mp4", "groom", 1.0, 2.5), ("v/m1.mp4", "twitch", 3.0, 3.0)]
+    assert facts(table) == expected
     assert {row.rater for row in table.rows} == {"bob"}
+    aggregated[1][17] = "NA"  # some versions write no end for a point
+    assert facts(read_source(write_csv(tmp_path / "na.csv", [AGGREGATED.split(","), *aggregated]), None)) == expected
+
+
+def test_boris_tables_in_clock_times_or_decimal_commas_are_read_as_such(tmp_path: Path) -> None:
+    expected = [("v/m1.mp4", "groom", 1.0, 2.5), ("v/m1.mp4", "twitch", 3.0, None)]
+    rows = [event("START", 1, "groom", "None"), event("STOP", 2.5, "groom", "None"), event("POINT", 3, "twitch", "2")]
+    column = TABULAR.split(",").index("Time")
+    for name, times in (("clock", ["00:00:01.000", "00:00:02.500", "00:00:03.000"]), ("comma", ["1,0", "2,5", "3"])):
+        changed = [[*row[:column], time, *row[column + 1 :]] for row, time in zip(rows, times, strict=True)]
+        table = read_source(write_csv(tmp_path / f"{name}.csv", [TABULAR.split(","), *changed], "\t"), None)
+        assert facts(table) == expected
+        assert [row.count for row in table.rows] == [1, 2]
+        assert not table.troubles, "a modifier that was not set is no odd count"
+
+
+def test_every_sheet_of_a_boris_workbook_is_read_or_said(tmp_path: Path) -> None:
+    """BORIS writes an observation a sheet; what has another header can't be read with it."""
+    header = TABULAR.split(",")
+    one = [header, event("START", 1, "groom"), event("STOP", 2.5, "groom")]
+    two = [header, event("POINT", 3, "twitch")]
+    other = [["Observation id", "o"], *two]
+    sheets = {"info": [["by", "ann"]], "one": one, "two": two, "other": other}
+    table = read_source(write_xlsx(tmp_path / "e.xlsx", sheets), None)
+    assert facts(table) == [("v/m1.mp4", "groom", 1.0, 2.5), ("v/m1.mp4", "twitch", 3.0, None)]
+    assert [(trouble.origin, trouble.is_loss) for trouble in table.troubles] == [
+        ("e.xlsx!info", False), ("e.xlsx!other", True)
+    ]  # fmt: skip
 
 
 def test_a_mapping_without_anything_is_the_one_of_the_docs() -> None:

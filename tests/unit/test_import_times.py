@@ -48,12 +48,28 @@ def test_excels_hours_and_minutes_are_minutes_and_seconds_where_these_were_typed
     assert parse(DayTime(typed.days / 60, "mm:ss.0"), "mm:ss") == pytest.approx(a * 60 + b, abs=1e-6)
 
 
+@given(st.integers(24, 99), st.integers(0, 59))
+def test_minutes_beyond_a_days_hours_are_minutes_too(minutes: int, seconds: int) -> None:
+    """Excel takes a typed 25:30 for a day, one hour and a half, and shows it with seconds."""
+    typed = DayTime((minutes * 60 + seconds) / 1440, "[h]:mm:ss")
+    assert parse(typed, "mm:ss") == pytest.approx(minutes * 60 + seconds, abs=1e-6)
+    assert parse(typed, "hh:mm:ss") == pytest.approx(minutes * 3600 + seconds * 60, abs=1e-6)
+
+
+@given(st.integers(0, 99), st.integers(0, 59), st.sampled_from(["HH:MM:SS", "h:mm", "[HH]:MM:SS"]))
+def test_hours_are_minutes_where_the_unit_says_so(minutes: int, seconds: int, number_format: str) -> None:
+    typed = DayTime((minutes * 60 + seconds) / 1440, number_format)
+    assert parse(typed, "hh:mm") == pytest.approx(minutes * 60 + seconds, abs=1e-6)
+    assert parse(f"{minutes}:{seconds:02d}.5", "hh:mm") == minutes * 60 + seconds + 0.5
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "decimal"),
     [
         ("1:23", "seconds", "."), ("ca. 5", "seconds", "."), ("?", "mm:ss", "."), ("12,5", "seconds", "."),
         ("12.5", "seconds", ","), ("1.234,5", "seconds", ","), ("12.5", "mm:ss", "."), (1.3, "mm:ss", "."),
         ("1:75", "mm:ss", "."), ("1:60:00", "hh:mm:ss", "."), ("1:23", "hh:mm:ss", "."), ("1:23", "day_fraction", "."),
+        ("12.5", "hh:mm", "."), (DayTime(45000.5, "yyyy-mm-dd"), "hh:mm", "."),
         ("3.5", "frame", "."), ("-1", "seconds", "."), (-0.5, "seconds", "."), ("nan", "seconds", "."),
         (float("inf"), "seconds", "."), ("", "seconds", "."), (None, "seconds", "."), ("NA", "seconds", "."),
         (DayTime(45000.5, "yyyy-mm-dd"), "hh:mm:ss", "."), (DayTime(0.5, "h:mm"), "seconds", "."),

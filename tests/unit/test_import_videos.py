@@ -10,42 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from mousetal import atomic
 from mousetal import dataset as datasets
-from mousetal.dataset import Dataset
 from mousetal.formats import supervisely
 from mousetal.types import FrameRange, Label
-from tests.fixtures import videos
+from tests.fixtures.imports import HEADER, MAPPING, ROWS, import_rows, labels_of, run, write_films
 from tests.fixtures.tables import write_csv, write_xlsx
-from training import datasetlock, import_videos
-from training.importing import store
-
-HEADER = ["video", "behavior", "start", "end", "by"]
-MAPPING = """
-[columns]
-video = "video"
-behavior = "behavior"
-start = "start"
-end = "end"
-rater = "by"
-[behaviors.names]
-Self-Grooming = ["groom"]
-"Head/Body TWITCH" = ["twitch"]
-"""
+from training import datasetlock
 
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three videos at 30 fps: two seconds, one second, and a copy of the first; and a file that is none."""
-    folder = tmp_path_factory.mktemp("films")
-    (folder / "day 1").mkdir()
-    videos.write_video(folder / "day 1" / "m1_pre.mp4", num_frames=60)
-    videos.write_video(folder / "m2_post.avi", codec="mpeg4", num_frames=30)
-    videos.write_video(folder / "m3.mp4", num_frames=10)
-    shutil.copy(folder / "m3.mp4", folder / "m3 copy.mp4")
-    videos.garbage(folder)
-    (folder / "notes.txt").write_text("nothing")
-    return folder
+    return write_films(tmp_path_factory.mktemp("films"))
 
 
 @pytest.fixture
@@ -53,28 +28,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mapping.toml").write_text(MAPPING)
     return tmp_path
-
-
-ROWS: list[list[object]] = [
-    HEADER,
-    ["m1_pre", "groom", 0.5, 1.0, "ann"],
-    ["m1_pre", "groom", 0.5, 1.1, "bob"],
-    ["m2_post.mp4", "twitch", 0.2, 0.3, "ann"],
-]
-
-
-def run(*arguments: object) -> int:
-    return import_videos.main([str(one) for one in arguments])
-
-
-def import_rows(films: Path, rows: list[list[object]], *more: object) -> int:
-    table = write_xlsx(Path("scores.xlsx"), {"Day 1": rows})
-    return run("--videos", films, "--labels", table, "--mapping", "mapping.toml", *more)
-
-
-def labels_of(dataset: Dataset, name: str) -> tuple[Label, ...]:
-    entry = next(entry for entry in dataset.videos if entry.path.endswith(name))
-    return datasets.read_labels(dataset, entry)
 
 
 def test_a_dry_run_tells_every_rows_fate_and_writes_nothing(
@@ -159,61 +112,6 @@ def test_a_data_set_that_another_program_changes_is_left_alone(
     assert datasets.read(here / "dataset") == before
 
 
-def bytes_below(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_the_same_import_again_changes_not_a_byte(films: Path, here: Path) -> None:
-    import_rows(films, ROWS, "--write")
-    before = bytes_below(here / "dataset")
-    import_rows(films, ROWS, "--write")
-    assert bytes_below(here / "dataset") == before
-
-
-def test_a_changed_table_replaces_what_was_read_from_it_and_nothing_else(films: Path, here: Path) -> None:
-    import_rows(films, ROWS, "--write")
-    other = write_csv(here / "other.csv", [HEADER, ["m1_pre", "twitch", 1.5, 1.6, "cat"]])
-    run("--labels", other, "--mapping", "mapping.toml", "--write")
-    dataset = datasets.read(here / "dataset")
-    entry = next(entry for entry in dataset.videos if entry.path.endswith("m1_pre.mp4"))
-    by_hand = Label("Self-Grooming", FrameRange(50, 55), 1, "dan")
-    kept = datasets.read_labels(dataset, entry)
-    datasets.write(dataset.with_entry(datasets.write_labels(dataset, entry, [*kept, by_hand])))
-    import_rows(films, [HEADER, ["m1_pre", "groom", 0.6, 1.0, "ann"]], "--write")
-    dataset = datasets.read(here / "dataset")
-    assert [(one.behavior, one.frames.start_frame, one.rater) for one in labels_of(dataset, "m1_pre.mp4")] == [
-        ("Self-Grooming", 18, "ann"), ("Head/Body TWITCH", 45, "cat"), ("Self-Grooming", 50, "dan")
-    ]  # fmt: skip
-    assert len(labels_of(dataset, "m2_post.avi")) == 1, "the new table does not speak of it"
-
-
-def test_a_renamed_file_is_known_by_its_content(films: Path, here: Path) -> None:
-    import_rows(films, ROWS, "--write")
-    renamed = here / "renamed"
-    renamed.mkdir()
-    shutil.copy(films / "day 1" / "m1_pre.mp4", renamed / "x.mp4")
-    table = write_csv(here / "new.csv", [HEADER, ["x", "twitch", 1.5, 1.6, "cat"]])
-    assert run("--videos", renamed, "--labels", table, "--mapping", "mapping.toml", "--write") == 0
-    dataset = datasets.read(here / "dataset")
-    assert len(dataset.videos) == 3
-    assert len(labels_of(dataset, "m1_pre.mp4")) == 3
-
-
-def test_another_video_of_the_same_name_is_refused_and_the_first_kept(
-    films: Path, here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import_rows(films, ROWS, "--write")
-    others = here / "others"
-    others.mkdir()
-    videos.write_video(others / "m3 copy.mp4", num_frames=12)
-    videos.write_video(others / "m4.mp4", num_frames=14)
-    assert run("--videos", others, "--write") == 1
-    assert "another video than" in capsys.readouterr().out
-    dataset = datasets.read(here / "dataset")
-    assert {entry.path.rpartition("/")[2]: entry.num_frames for entry in dataset.videos}["m3 copy.mp4"] == 10
-    assert len(dataset.videos) == 4
-
-
 def test_a_disk_that_fills_up_while_copying_leaves_no_half_video_and_a_sound_manifest(
     films: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -237,77 +135,6 @@ def test_a_disk_that_fills_up_while_copying_leaves_no_half_video_and_a_sound_man
     assert len(labels_of(datasets.read(here / "dataset"), "m2_post.avi")) == 1
 
 
-def test_an_interrupted_import_keeps_what_is_done_and_goes_on(
-    films: Path, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, placed = store.place_file, []
-
-    def interrupted(source: Path, target: Path, storage: str) -> None:
-        if placed:
-            raise KeyboardInterrupt
-        placed.append(source)
-        real(source, target, storage)
-
-    monkeypatch.setattr(store, "place_file", interrupted)
-    assert import_rows(films, ROWS, "--write") == 130
-    assert len(datasets.read(here / "dataset").videos) == 1
-    monkeypatch.setattr(store, "place_file", real)
-    import_rows(films, ROWS, "--write")
-    assert len(datasets.read(here / "dataset").videos) == 3
-
-
-def test_files_left_by_an_import_that_was_killed_are_taken_over(films: Path, here: Path) -> None:
-    import_rows(films, ROWS, "--write")
-    whole = datasets.read(here / "dataset")
-    (here / "dataset" / datasets.MANIFEST_NAME).unlink()  # written last: a kill leaves all but it
-    import_rows(films, ROWS, "--write")
-    again = datasets.read(here / "dataset")
-    assert {entry.path for entry in again.videos} == {entry.path for entry in whole.videos}
-    assert labels_of(again, "m1_pre.mp4") == labels_of(whole, "m1_pre.mp4")
-
-
-def test_a_supervisely_project_is_taken_with_its_labels_counts_and_boxes(films: Path, here: Path) -> None:
-    project = here / "project"
-    for name, source in (("a", films / "m3.mp4"), ("a/datasets/b", films / "day 1" / "m1_pre.mp4")):
-        (project / name / "video").mkdir(parents=True)
-        (project / name / "ann").mkdir()
-        shutil.copy(source, project / name / "video" / source.name)
-    (project / "meta.json").write_text("{}")
-    document = supervisely.empty_annotation("m1", 96, 80, 60)
-    document["tags"] = [
-        {"name": "Head/Body TWITCH", "value": 3, "frameRange": [4, 4], "labelerLogin": "ann", "key": "k1"},
-        {"name": "Self-Grooming", "frameRange": [10, 19], "key": "k2"},
-        {"name": "confidence", "value": 0.7, "frameRange": [10, 19]},
-        {"name": "arena", "value": "A1"},
-        {"name": "idle", "frameRange": [30, 40]},
-    ]
-    document["objects"] = [{"key": "o", "classTitle": "mouse", "tags": []}]
-    corners = {"points": {"exterior": [[1, 2], [30, 40]], "interior": []}}
-    figure = {"objectKey": "o", "geometryType": "rectangle", "geometry": corners}
-    document["frames"] = [{"index": 3, "figures": [figure]}]
-    atomic.write_json(project / "a/datasets/b/ann/m1_pre.mp4.json", document)
-    assert run("--videos", project, "--name", "old", "--rater", "eva", "--write") == 0
-    dataset = datasets.read(here / "dataset")
-    assert {entry.path: entry.scored for entry in dataset.videos} == {
-        "old/datasets/a/video/m3.mp4": (),
-        "old/datasets/a/datasets/b/video/m1_pre.mp4": None,
-    }
-    labels = labels_of(dataset, "m1_pre.mp4")
-    assert [(one.behavior, one.frames, one.count, one.rater) for one in labels] == [
-        ("Head/Body TWITCH", FrameRange(4, 5), 3, "ann"), ("Self-Grooming", FrameRange(10, 20), 1, "eva")
-    ]  # fmt: skip
-    entry = next(entry for entry in dataset.videos if entry.path.endswith("m1_pre.mp4"))
-    assert [box.frame_index for box in datasets.read_stored_boxes(dataset, entry)] == [3]
-
-
-def test_labels_for_absent_videos_leave_the_data_set_as_it_is(films: Path, here: Path) -> None:
-    run("--videos", films / "m3.mp4", "--write")
-    before = bytes_below(here / "dataset")
-    table = write_csv(here / "s.csv", [HEADER, ["m7", "groom", 0.1, 0.2, "ann"]])
-    assert run("--labels", table, "--mapping", "mapping.toml", "--write") == 1
-    assert bytes_below(here / "dataset") == before
-
-
 def test_bouts_beyond_the_end_may_be_dropped_instead_of_cut(films: Path, here: Path) -> None:
     (here / "mapping.toml").write_text(MAPPING.replace("[behaviors.names]", "[time]\nbeyond='drop'\n[behaviors.names]"))
     rows = [HEADER, ["m3", "groom", 0.1, 9, "ann"], ["m3", "twitch", 0.1, 0.2, "ann"]]
@@ -327,6 +154,13 @@ def test_only_what_was_scored_and_looked_for_counts(films: Path, here: Path) -> 
     entry = next(one for one in datasets.read(here / "dataset").videos if one.path.endswith("m1_pre.mp4"))
     assert entry.scored == (FrameRange(15, 45),)
     assert entry.behaviors == ("Self-Grooming",)
+
+
+def test_a_video_whose_path_the_pattern_does_not_fit_is_said(
+    films: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_rows(films, ROWS, "--subject-pattern", "(m[0-9]+)_")
+    assert "note: pattern that does not fit (1)\n  m3 copy.mp4: --subject-pattern" in capsys.readouterr().out
 
 
 def test_a_video_that_no_table_names_may_be_one_in_which_nothing_was_seen(films: Path, here: Path) -> None:
@@ -359,6 +193,8 @@ def test_guess_writes_a_mapping_once_that_works_as_it_is(films: Path, here: Path
         (["--videos", ".", "--subject-pattern", "(?P<sex>m)"], "groups named"),
         (["--videos", ".", "--mapping", "nothing.toml"], "expected a mapping"),
         (["--guess", "g.toml"], "expected --labels"),
+        (["--guess", "g.toml", "--labels", "p.boris"], "needs no mapping"),
+        (["--guess", "g.toml", "--labels", "."], "needs no mapping"),
     ],
 )
 def test_wrong_usage_ends_with_one_line_and_code_2(

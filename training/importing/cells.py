@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from mousetal.formats.tables import Cell
 from training.importing.times import TimeError
 
-BETWEEN = re.compile(r"[;\n|]+")
-SPAN = re.compile(r"\s*(?:-|–|—|\bto\b|\bbis\b|\.\.)\s*")
+BETWEEN = re.compile(r"[;\n|]+|,\s+")  # a comma that a blank follows is no decimal mark
+SPAN = re.compile(r"\s*(?:(?<!\d[eE])-|–|—|\bto\b|\bbis\b|\.\.)\s*")  # the 1.2e-05 of a part of a day is no span
 
 Moment = Callable[[Cell, bool], tuple[float, str]]  # (cell, is_end) -> (time, unit)
 

@@ -75,6 +75,7 @@ def grids(file: TableFile, mapping: Mapping) -> tuple[list[Grid], list[Trouble]]
         lacking = [name for name in wanted_columns(mapping) if plain(name) not in grid.places]
         if not lacking:
             found.append(grid)
+            troubles += [Trouble("two columns of one name", where, text, False) for text in _twins(grid, mapping)]
             continue
         has = ", ".join(name for name in grid.names if name) or "no names"
         problems.append(f"{where}: no column {lacking[0]!r} in its header (found: {has})")
@@ -96,14 +97,36 @@ def grid_of(sheet: Sheet, header: tuple[int, ...]) -> Grid:
     if not header:
         names = tuple(column_letter(column) for column in range(width))
         return Grid(sheet, {plain(name): column for column, name in enumerate(names)}, names, 0)
-    parts = [sheet.rows[number - 1] for number in header if number <= len(sheet.rows)]
-    names = tuple(
-        " ".join(dict.fromkeys(row[column].text for row in parts if row[column].text)) for column in range(width)
-    )
+    parts = [[cell.text for cell in sheet.rows[number - 1]] for number in header if number <= len(sheet.rows)]
+    parts = [*(_spread(part, parts[-1]) for part in parts[:-1]), *parts[-1:]]
+    names = tuple(" ".join(dict.fromkeys(part[column] for part in parts if part[column])) for column in range(width))
     places: dict[str, int] = {}
     for column, name in enumerate(names):
         places.setdefault(plain(name), column)
     return Grid(sheet, places, names, max(header))
+
+
+def _twins(grid: Grid, mapping: Mapping) -> list[str]:
+    """Which columns that the mapping speaks of there are several of."""
+    names = [plain(name) for name in grid.names]
+    return [
+        f"several columns are called {name!r}, the first is read; rename them, or let header name the row above, too"
+        for name in wanted_columns(mapping)
+        if names.count(plain(name)) > 1
+    ]
+
+
+def _spread(upper: list[str], lowest: list[str]) -> list[str]:
+    """A row above the lowest of a header, with the gaps filled that only a merged block would have filled.
+
+    People type "Grooming" once over "start" and "end". A gap counts as that where the lowest row has one name several
+    times, which would tell nothing by itself.
+    """
+    filled: list[str] = []
+    for text, below in zip(upper, lowest, strict=True):
+        is_gap = not text and lowest.count(below) > 1 and bool(below)
+        filled.append(filled[-1] if is_gap and filled else text)
+    return filled
 
 
 def wanted_columns(mapping: Mapping) -> list[str]:

@@ -8,35 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mousetal.errors import RecordError
-from mousetal.formats.tables import Cell, DayTime, Sheet, TableFile, read_tables
-from training.importing import mappingtext
-from training.importing.cells import SPAN
+from mousetal.formats.tables import Cell, TableFile, read_tables
+from training.importing import headers, mappingtext
 from training.importing.grid import Grid, grid_of, plain
 from training.importing.known import recognise
 from training.importing.mapping import Mapping
 from training.importing.match import Matcher
-from training.importing.times import CLOCK, shows_seconds
+from training.importing.timelook import holds_times, look
 
-# What columns are called, the surest word first. The order of the roles decides who gets a column that fits two.
-WORDS: dict[str, tuple[str, ...]] = {
-    "video": ("video", "video file", "file", "filename", "file name", "media file", "recording", "movie", "clip"),
-    "event": ("event type", "start/stop", "status", "behavior type", "event"),
-    "start": ("start", "start time", "start_s", "start (s)", "start_frame", "start frame", "from", "onset", "begin",
-              "von"),
-    "end": ("end", "end time", "end_s", "end (s)", "end_frame", "end frame", "stop", "stop time", "to", "offset",
-            "bis"),
-    "duration": ("duration", "duration (s)", "length", "dauer"),
-    "behavior": ("behavior", "behaviour", "action", "label", "annotation", "type", "verhalten", "code", "event"),
-    "time": ("time", "time (s)", "timestamp", "seconds", "frame", "zeit"),
-    "count": ("count", "repeats", "number", "n", "anzahl"),
-    "rater": ("rater", "observer", "experimenter", "scorer", "annotator", "coder", "scored by"),
-    "subject": ("subject", "animal", "animal id", "mouse", "mouse id", "rat", "id", "tier"),
-    "group": ("group", "treatment", "genotype", "condition", "gruppe"),
-    "phase": ("phase", "trial phase"),
-    "session": ("session", "day", "date"),
-}  # fmt: skip
 EVENT_WORDS = {"start", "stop", "begin", "end", "on", "off", "point"}
-HEADER_ROWS = 30
 SAMPLE = 500
 
 
@@ -45,7 +25,7 @@ class Guess:
     """What is to be written: the document's sections, and remarks that become comments."""
 
     layout: str = "bouts"
-    header: int = 1
+    header: tuple[int, ...] = (1,)
     sheets: list[str] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
     source: str = "column"
@@ -70,10 +50,13 @@ def guess(path: Path, videos: Sequence[str] = ()) -> tuple[str, list[str]]:
 
 def _of_known(file: TableFile, known: Mapping) -> Guess:
     columns = {name: value for name in known.columns.__slots__ if (value := getattr(known.columns, name))}
-    guessed = Guess(known.layout, known.header[0], columns=columns, unit=known.time.unit)
+    guessed = Guess(known.layout, known.header, list(known.sheets) if any(known.sheets) else [], columns)
+    guessed.unit, guessed.decimal = known.time.unit, known.time.decimal
     guessed.remarks.append(f"{file.path.name}: its columns are known, it needs no mapping but for changes.")
-    grid = grid_of(file.sheets[0], known.header)
-    guessed.behaviors = Counter(grid.text(row, known.columns.behavior) for row in grid.rows())
+    for sheet in file.sheets:
+        if sheet.name in known.sheets:
+            grid = grid_of(sheet, known.header)
+            guessed.behaviors.update(grid.text(row, known.columns.behavior) for row in grid.rows())
     return guessed
 
 
@@ -84,39 +67,30 @@ def _of_table(file: TableFile, videos: Sequence[str]) -> Guess:
     hidden = [sheet.name for sheet in file.sheets if sheet.is_hidden]
     if not shown:
         raise RecordError(f"{file.path}: expected a table, found no sheet that is neither hidden nor empty.")
-    guessed = Guess(header=_header(shown[0]))
-    grid = grid_of(shown[0], (guessed.header,))
+    guessed = Guess(header=headers.header_rows(shown[0]))
+    grid = grid_of(shown[0], guessed.header)
     if hidden:
         guessed.remarks.append(f"hidden sheets are left out: {', '.join(hidden)}")
+    if not guessed.header:
+        guessed.remarks.append("there is no row of names: columns go by their letters")
     _guess_columns(guessed, grid)
-    _guess_layout(guessed, grid)
     _guess_video(guessed, grid, [sheet.name for sheet in shown], videos)
+    _guess_layout(guessed, grid)
     if len(shown) > 1 and guessed.source != "sheet":
-        alike = [sheet for sheet in shown if grid_of(sheet, (guessed.header,)).names == grid.names]
+        alike = [sheet for sheet in shown if grid_of(sheet, guessed.header).names == grid.names]
         guessed.sheets = [sheet.name for sheet in alike] if len(alike) < len(shown) else []
     times = [cell for row in grid.rows() for cell in _time_cells(guessed, grid, row) if not cell.is_empty][:SAMPLE]
-    headers = [guessed.columns.get(name, "") for name in ("start", "end", "time")]
-    guessed.unit, guessed.decimal = _unit(times, headers)
+    told = {headers.unit_of(name) for name in _time_columns(guessed)}
+    seen = look(times, told.pop() if len(told) == 1 else "")
+    guessed.unit, guessed.decimal = seen.unit, seen.decimal
+    guessed.remarks += [seen.remark] if seen.remark else []
     column = guessed.columns.get("behavior", "")
     if column:
         for sheet in shown:
-            same = grid_of(sheet, (guessed.header,))
+            same = grid_of(sheet, guessed.header)
             if plain(column) in same.places:
                 guessed.behaviors.update(text for row in same.rows() if (text := same.text(row, column)))
     return guessed
-
-
-def _header(sheet: Sheet) -> int:
-    """The row (from 1) that holds most names that are known; the first one that is not empty where none does."""
-    words = {word for all_ in WORDS.values() for word in all_}
-    best, best_score = 0, 0
-    for number, row in enumerate(sheet.rows[:HEADER_ROWS], 1):
-        score = sum(plain(cell.text) in words for cell in row)
-        if score > best_score:
-            best, best_score = number, score
-    if best:
-        return best
-    return next(number for number, row in enumerate(sheet.rows, 1) if not all(cell.is_empty for cell in row))
 
 
 def _guess_columns(guessed: Guess, grid: Grid) -> None:
@@ -128,12 +102,13 @@ def _guess_columns(guessed: Guess, grid: Grid) -> None:
             guessed.columns["event"] = name
             del free[name]
             break
-    for role, words in WORDS.items():
-        if role in guessed.columns or (role == "event"):
+    for role in headers.WORDS:
+        if role in guessed.columns or role == "event":
             continue
-        by_name = {plain(name): name for name in free}
-        fitting = next((by_name[word] for word in words if word in by_name), None)
-        if fitting is not None:
+        # An end in seconds goes with a start in seconds, where the table has both in frames, too.
+        unit = headers.unit_of(guessed.columns.get("start", "")) if role in ("end", "duration") else ""
+        fitting = headers.named(role, list(free), unit)
+        if fitting:
             guessed.columns[role] = fitting
             del free[fitting]
 
@@ -147,6 +122,7 @@ def _guess_layout(guessed: Guess, grid: Grid) -> None:
         for name in ("start", "end", "duration"):
             columns.pop(name, None)
         return
+    _guess_by_content(guessed, grid)
     if "behavior" in columns and "start" in columns:
         columns.pop("time", None)
         if "end" in columns:
@@ -156,15 +132,64 @@ def _guess_layout(guessed: Guess, grid: Grid) -> None:
         columns["start"] = columns.pop("time")
         guessed.remarks.append("there is no column of ends: every row is taken for an instant, one frame long")
         return
-    rest = [name for name in grid.names if name and name not in columns.values()]
+    rest = _rest(guessed, grid)
     if "time" in columns and rest and all(_is_binary(grid, name) for name in rest):
         guessed.layout = "binary"
         return
     guessed.layout = "column_per_behavior"
+    if "start" in columns and ("end" in columns or not _behavior_columns(guessed, grid, rest)):
+        # One behaviour, which nothing but the file's name may tell.
+        name = grid.sheet.path.stem
+        guessed.per_behavior = {name: {role: columns.pop(role) for role in ("start", "end") if role in columns}}
+        guessed.remarks.append(f"no column names a behaviour: all rows are taken for one, called {name!r}; rename it")
+        return
     for name in ("start", "end", "duration", "time", "behavior"):
         columns.pop(name, None)
-    rest = [name for name in grid.names if name and name not in columns.values()]
-    guessed.per_behavior = _pairs(rest)
+    rest = _rest(guessed, grid)
+    held = _behavior_columns(guessed, grid, rest)
+    guessed.per_behavior = _pairs(held)
+    if guessed.per_behavior:
+        guessed.remarks.append(f"these columns are taken for behaviours: {', '.join(held)}")
+        if dropped := [name for name in rest if name not in held]:
+            guessed.remarks.append(f"these hold no times and are not read: {', '.join(dropped)}")
+        return
+    guessed.layout = "bouts"
+    guessed.remarks.append(
+        f"what the columns mean can't be told ({', '.join(rest) or 'there are no more'}): write behavior, start and "
+        "end into [columns], or choose another layout"
+    )
+
+
+def _guess_by_content(guessed: Guess, grid: Grid) -> None:
+    """Fill in the behaviour or its times by what is in the columns whose names say nothing."""
+    columns = guessed.columns
+    filled = {name: [cell for row in grid.rows() if (cell := grid.cell(row, name)) and not cell.is_empty]
+              for name in _rest(guessed, grid)}  # fmt: skip
+    times = [name for name, cells in filled.items() if cells and holds_times(cells)]
+    texts = [name for name, cells in filled.items() if cells and not holds_times(cells) and not headers.is_remark(name)]
+    has_times = "start" in columns or "time" in columns
+    took = []
+    if "behavior" not in columns and len(texts) == 1 and (has_times or (not guessed.header and times)):
+        columns["behavior"] = texts[0]
+        took.append(f"{texts[0]!r} for the behaviour")
+    if "behavior" in columns and not has_times and times:
+        columns |= dict(zip(("start", "end"), times, strict=False))
+        took += [f"{name!r} for the {role}" for role, name in zip(("start", "end"), times, strict=False)]
+    if took:
+        guessed.remarks.append(f"by what is in it, {', '.join(took)} was taken")
+
+
+def _rest(guessed: Guess, grid: Grid) -> list[str]:
+    """The columns that have no role yet."""
+    return [name for name in dict.fromkeys(grid.names) if name and name not in guessed.columns.values()]
+
+
+def _behavior_columns(guessed: Guess, grid: Grid, names: Sequence[str]) -> list[str]:
+    """Those of the columns that may hold a behaviour's times."""
+    return [
+        name for name in names
+        if not headers.is_remark(name) and holds_times([grid.required(row, name) for row in grid.rows()])
+    ]  # fmt: skip
 
 
 def _is_binary(grid: Grid, name: str) -> bool:
@@ -175,13 +200,12 @@ def _pairs(names: Sequence[str]) -> dict[str, dict[str, str]]:
     """ "Grooming start" and "Grooming end" are one behaviour; any other column is one by itself."""
     pairs: dict[str, dict[str, str]] = {}
     for name in names:
-        stem, _, last = name.replace("_", " ").rpartition(" ")
-        role = "start" if plain(last) in WORDS["start"] else "end" if plain(last) in WORDS["end"] else ""
-        if role and stem:
+        stem, role = headers.side_of(name)
+        if role:
             pairs.setdefault(stem, {})[role] = name
         else:
             pairs.setdefault(name, {})["cells"] = name
-    return pairs
+    return {stem: pair for stem, pair in pairs.items() if "start" in pair or "cells" in pair}
 
 
 def _guess_video(guessed: Guess, grid: Grid, sheets: Sequence[str], videos: Sequence[str]) -> None:
@@ -192,7 +216,6 @@ def _guess_video(guessed: Guess, grid: Grid, sheets: Sequence[str], videos: Sequ
         if texts and sum(bool(matcher.find(text).video) for text in texts) * 2 > len(texts):
             guessed.columns = {role: column for role, column in guessed.columns.items() if column != name}
             guessed.columns["video"] = name
-            guessed.per_behavior.pop(name, None)
             break
     if "video" in guessed.columns:
         column = guessed.columns["video"]
@@ -208,42 +231,11 @@ def _guess_video(guessed: Guess, grid: Grid, sheets: Sequence[str], videos: Sequ
     guessed.remarks.append(f"no column names a video: the name of the {what} is taken for it")
 
 
-def _time_cells(guessed: Guess, grid: Grid, row: tuple[Cell, ...]) -> Iterable[Cell]:
+def _time_columns(guessed: Guess) -> list[str]:
     names = [guessed.columns.get(name, "") for name in ("start", "end", "time")]
     names += [column for pair in guessed.per_behavior.values() for column in pair.values()]
-    return [cell for name in names if name and (cell := grid.cell(row, name)) is not None]
+    return [name for name in names if name]
 
 
-def _unit(cells: Sequence[Cell], headers: Sequence[str]) -> tuple[str, str]:
-    """How most of these times are written: the unit and the decimal mark."""
-    votes: Counter[str] = Counter()
-    commas = points = 0
-    wholes = True
-    largest = 0.0
-    for cell in cells:
-        if isinstance(cell.value, DayTime):
-            votes["hh:mm:ss" if shows_seconds(cell.value.number_format) else "mm:ss"] += 1
-            continue
-        for part in SPAN.split(cell.text.replace(";", " to ")):
-            commas, points = commas + ("," in part), points + ("." in part)
-            plain_text = part.strip().replace(",", ".")
-            clock = CLOCK.fullmatch(plain_text)
-            if clock:
-                votes["hh:mm:ss" if clock[1] is not None else "mm:ss"] += 1
-            else:
-                try:
-                    number = float(plain_text)
-                except ValueError:
-                    continue
-                votes["number"] += 1
-                wholes, largest = wholes and number.is_integer(), max(largest, number)
-    decimal = "," if commas > points else "."
-    # A 1:23 among 1:02:03 is a minute, which "mm:ss" reads too.
-    unit = "mm:ss" if votes["mm:ss"] else votes.most_common(1)[0][0] if votes else "seconds"
-    if unit != "number":
-        return unit, decimal
-    if any("frame" in plain(header) for header in headers) and wholes:
-        return "frame", decimal
-    if 0 < largest < 1 and not wholes and votes["number"] >= 4:
-        return "day_fraction", decimal
-    return "seconds", decimal
+def _time_cells(guessed: Guess, grid: Grid, row: tuple[Cell, ...]) -> Iterable[Cell]:
+    return [cell for name in _time_columns(guessed) if (cell := grid.cell(row, name)) is not None]

@@ -26,7 +26,10 @@ SEVERAL_FILES = "time in one of several files"
 
 
 def read_bouts(reading: Reading, grid: Grid) -> None:
-    """One row per bout. A row that names a video and nothing else says that it was looked at."""
+    """One row per bout. A row that names a video and nothing else says that it was looked at.
+
+    With an event column a row whose event is a point is an instant, whatever its end says.
+    """
     columns, observed = reading.mapping.columns, ObservedFiles.of(grid, reading.mapping.time)
     for row in grid.rows():
         try:
@@ -45,7 +48,9 @@ def read_bouts(reading: Reading, grid: Grid) -> None:
             reading.lose("no video named", "the row names no video", behavior_cell)
             continue
         if not text:
-            reading.lose("no behaviour named", "the row has times and no behaviour", *cells)
+            reading.lose(
+                "no behaviour named", f"the row has times and {behavior_cell.trouble or 'no behaviour'}", *cells
+            )
             continue
         is_marker = reading.names.is_marker(text)
         behavior = text if is_marker else reading.behavior_of(text, behavior_cell)
@@ -71,6 +76,9 @@ def _span(
     """Start, end and their unit; raises TimeError."""
     rule, fps = reading.mapping.time, reading.fps_of(grid, row)
     start, unit = moment(cells[0], False, rule, fps)
+    event = plain(grid.text(row, reading.mapping.columns.event))
+    if event and event in map(plain, reading.mapping.events.point):
+        return start, None, unit
     if len(cells) == 2 and not cells[1].is_empty:
         return start, moment(cells[1], True, rule, fps)[0], unit
     if duration is not None and not duration.is_empty:
@@ -101,8 +109,8 @@ def read_start_stop(reading: Reading, grid: Grid) -> None:
         if not video:
             reading.lose("no video named", "the row names no video", named)
             continue
-        if named.is_empty:
-            reading.lose("no behaviour named", "the row has a time and no behaviour", time)
+        if not named.text:
+            reading.lose("no behaviour named", f"the row has a time and {named.trouble or 'no behaviour'}", time)
             continue
         is_marker = reading.names.is_marker(named.text)
         behavior = named.text if is_marker else reading.behavior_of(named.text, named)

@@ -25,8 +25,9 @@ Section = TypeVar("Section")
 class Columns:
     """[columns]: names of columns as the header has them; without a header, letters ("A"). Empty: there is none.
 
-    ``time`` and ``event`` are for layout start_stop, ``time`` also for binary; ``duration`` may stand for ``end``;
-    ``fps`` is the rate at which frame numbers of the row count.
+    ``time`` and ``event`` are for layout start_stop, ``time`` also for binary; in layout bouts ``event`` tells
+    which rows are points; ``duration`` may stand for ``end``; ``fps`` is the rate at which frame numbers of the row
+    count.
     """
 
     video: str = ""

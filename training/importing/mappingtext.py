@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from training.importing.mapping import EventWords
+
 if TYPE_CHECKING:
     from training.importing.guess import Guess
 
@@ -18,7 +20,7 @@ def text(guessed: Guess, source: str) -> str:
         "",
         "# bouts: a row per bout; start_stop: a row per moment; column_per_behavior; binary: a row per moment, 0 and 1",
         f"layout = {_quoted(guessed.layout)}",
-        f"header = {guessed.header}  # row of the names, from 1; 0: none, columns are A, B, ...; [1, 2]: two rows",
+        f"header = {_rows(guessed.header)}  # row of the names, from 1; 0: none, columns are A, B, ...; [1, 2]: two",
         f"sheets = {_list(guessed.sheets)}  # names of the sheets to read; []: all that are not hidden",
         'rater = ""  # who scored, where no column says it',
         "",
@@ -33,7 +35,7 @@ def text(guessed: Guess, source: str) -> str:
         '# "name in the table" = "file.mp4"',
         "",
         "[time]",
-        f"unit = {_quoted(guessed.unit)}  # seconds, milliseconds, mm:ss, hh:mm:ss, day_fraction, or frame",
+        f"unit = {_quoted(guessed.unit)}  # seconds, milliseconds, mm:ss, hh:mm:ss, hh:mm, day_fraction, frame",
         f"decimal = {_quoted(guessed.decimal)}",
         'beyond = "clip"  # a bout that goes on after the video\'s end is cut there; "drop": left out',
         "# offset_s = 0.0  # added to every time",
@@ -44,6 +46,10 @@ def text(guessed: Guess, source: str) -> str:
             'end = "exclusive"  # "inclusive": the end frame still belongs to the bout',
             "fps = 0  # 0: the video's own frames; else the rate at which frames were counted",
         ]
+    if guessed.layout == "start_stop":
+        lines += ["", "[events]  # the words in the event column; upper and lower case are the same"]
+        words = EventWords()
+        lines += [f"{name} = {_list(getattr(words, name))}" for name in words.__slots__]
     lines += ["", *_behavior_lines(guessed)]
     return "\n".join(lines) + "\n"
 
@@ -59,6 +65,7 @@ def _behavior_lines(guessed: Guess) -> list[str]:
         "ignore = []  # left out without a word",
         "points = []  # may lack an end: one frame long",
         "markers = []  # no behaviours: the first and last one bracket the part of the video that was scored",
+        "looked_for = []  # only these were looked for; []: all",
         "",
         '[behaviors.names]  # "name in the data set" = ["spelling in the table", ...]; what is not here is left out',
     ]
@@ -69,6 +76,10 @@ def _behavior_lines(guessed: Guess) -> list[str]:
         rows = sum(guessed.behaviors[one] for one in same)
         lines.append(f"{_quoted(same[0])} = {_list(same)}" + (f"  # {rows} rows" if rows else ""))
     return lines
+
+
+def _rows(header: tuple[int, ...]) -> str:
+    return str(list(header)) if len(header) > 1 else str(header[0] if header else 0)
 
 
 def _quoted(text_: str) -> str:

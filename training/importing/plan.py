@@ -13,6 +13,7 @@ from training.importing.rows import FRAMES, LabelRow, LabelTable, Trouble, Video
 from training.importing.videos import Found, FoundVideo
 
 TAKEN, CHANGED, LEFT_OUT = "taken", "changed", "left out"
+UNNAMED = "video without labels"  # the kind of trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,7 @@ def _check(plan: Plan) -> None:
         plan.troubles += _overlaps(video)
         if not video.sources:
             why = "no table names it, so its frames count neither as behaviour nor as background (see --unnamed)"
-            plan.troubles.append(Trouble("video without labels", video.found.name, why, is_loss=False))
+            plan.troubles.append(Trouble(UNNAMED, video.found.name, why, is_loss=False))
 
 
 def _overlaps(video: PlannedVideo) -> list[Trouble]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from mousetal.dataset import BACKGROUND
-from mousetal.formats.boris import NO_SUBJECT
+from mousetal.formats.boris import NO_MODIFIER, NO_SUBJECT
 from mousetal.formats.tables import Cell, join_origins
 from training.importing.grid import Grid, plain
 from training.importing.mapping import BehaviorRule, Mapping, TimeRule
@@ -145,7 +145,7 @@ class Reading:
     def count_of(self, grid: Grid, row: Row, column: str) -> int | None:
         """Repeats; None (and a trouble) for zero: that nothing was seen is no bout."""
         cell = grid.cell(row, column)
-        if cell is None or cell.is_empty:
+        if cell is None or cell.is_empty or cell.text in NO_MODIFIER:
             return 1
         try:
             number = float(cell.text.replace(",", "."))

@@ -9,7 +9,7 @@ from pathlib import Path
 from mousetal.errors import RecordError, SettingsError
 from mousetal.formats import boris, supervisely
 from mousetal.formats.tables import read_tables
-from training.importing.known import recognise
+from training.importing.known import left_out, recognise
 from training.importing.labeltable import read_label_table
 from training.importing.mapping import Mapping
 from training.importing.reading import Names
@@ -31,10 +31,12 @@ def read_source(path: Path, mapping: Mapping | None, rater: str = "") -> LabelTa
     if path.suffix.lower() == ".boris":
         return read_boris(path, rules)
     if mapping is None:
-        known = recognise(read_tables(path))
+        file = read_tables(path)
+        known = recognise(file)
         if known is None:
             raise SettingsError(f"{path}: a table that needs a mapping. --guess writes one to look at and to edit.")
-        rules = replace(known, rater=rater)
+        table = read_label_table(path, replace(known, rater=rater))
+        return replace(table, troubles=(*left_out(file, known), *table.troubles))
     return read_label_table(path, rules)
 
 
@@ -42,6 +44,7 @@ def read_boris(path: Path, mapping: Mapping) -> LabelTable:
     """The bouts of a BORIS project."""
     project = boris.read_project(path)
     troubles = [Trouble("unpaired event", where, why) for where, why in project.troubles]
+    troubles += [Trouble("observation left out", where, why) for where, why in project.left_out]
     troubles += [Trouble("about the file", path.name, note, is_loss=False) for note in project.notes]
     written = [
         LabelRow(
@@ -68,8 +71,13 @@ def read_supervisely(folder: Path, mapping: Mapping) -> LabelTable:
     troubles: list[Trouble] = []
     facts: dict[str, VideoFacts] = {}
     for video, path in annotated_videos(folder):
+        try:
+            tags = supervisely.read_annotation(path).tags
+        except RecordError as error:  # this video is not known to be looked at; the others are no worse for it
+            troubles.append(Trouble("unreadable annotation", f"{folder.name}!{video}", f"{error}"))
+            continue
         facts[video] = VideoFacts()
-        for number, tag in enumerate(supervisely.read_annotation(path).tags):
+        for number, tag in enumerate(tags):
             origin = f"{folder.name}!{video}!tag {tag.key or number}"
             if tag.frames is None:
                 why = f"the tag {tag.name!r} is on the whole video"

@@ -21,6 +21,7 @@ from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import MousetalError, OutputError
 from mousetal.intervals import merge
 from mousetal.types import FrameRange, Label
+from training.importing.earlier import source_of
 from training.importing.plan import Plan, PlannedVideo
 from training.importing.rows import FACTS
 from training.importing.videos import content_hash, path_in_dataset
@@ -147,7 +148,7 @@ def _copy_figures(video: Path, target: Path) -> None:
 def _write_labels(dataset: Dataset, planned: PlannedVideo, entry: VideoEntry) -> VideoEntry:
     """The entry after this import; its annotation file is written when the labels are others than before."""
     before = datasets.read_labels(dataset, entry)
-    kept = [label for label in before if _source(label) not in planned.sources]
+    kept = [label for label in before if not source_of(label, planned.sources)]
     ours = {(label.behavior, label.frames, label.rater) for label in planned.labels}
     kept = [label for label in kept if (label.behavior, label.frames, label.rater) not in ours]
     labels = tuple(sorted([*kept, *planned.labels], key=_order))
@@ -165,11 +166,6 @@ def _write_labels(dataset: Dataset, planned: PlannedVideo, entry: VideoEntry) ->
 
 def _order(label: Label) -> tuple[int, int, str]:
     return label.frames.start_frame, label.frames.end_frame, label.behavior
-
-
-def _source(label: Label) -> str:
-    """The file that a label was read from, "" for one set in another tool."""
-    return label.origin.partition("!")[0]
 
 
 def _both(one: tuple[FrameRange, ...] | None, other: tuple[FrameRange, ...] | None) -> tuple[FrameRange, ...] | None:

@@ -5,11 +5,13 @@
     milliseconds   12500  "12500 ms"                             1:23
     mm:ss          1:23   01:23.5  75:00   1:02:03  Excel times  12.5 (minutes? seconds?)
     hh:mm:ss       0:01:23  00:01:23.500   Excel times           1:23
+    hh:mm          1:23 (text), Excel times, as mm:ss            12.5
     day_fraction   0.00096  Excel times                          "1:23"
     frame          315  "315"                                    315.5
 
 Excel takes a typed 1:23 for an hour and 23 minutes. Where the unit is mm:ss and the cell shows no seconds, what the
-cell shows counts: a minute and 23 seconds.
+cell shows counts: a minute and 23 seconds. A typed 25:30 gets the format [h]:mm:ss and is read as 25 minutes, too.
+Where the sheet shows 01:23:00 for such a minute (LibreOffice does), the unit is hh:mm: hours are minutes in every cell.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ import re
 
 from mousetal.formats.tables import Cell, CellValue, DayTime
 
-UNITS = ("seconds", "milliseconds", "mm:ss", "hh:mm:ss", "day_fraction", "frame")
+UNITS = ("seconds", "milliseconds", "mm:ss", "hh:mm:ss", "hh:mm", "day_fraction", "frame")
 DECIMALS = (".", ",")
 DAY_S = 86_400.0
 LONGEST_DAYS = 366.0  # beyond it the cell holds a date
 CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d{1,2}(?:\.\d+)?)")
+LONG = re.compile(r"\[hh?\]:mm:ss", re.IGNORECASE)  # the format of times beyond a day
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 SUFFIXES = {"seconds": ("seconds", "sec", "s"), "milliseconds": ("milliseconds", "msec", "ms"), "frame": ("f",)}
 
@@ -57,11 +60,12 @@ def parse(value: CellValue, unit: str, decimal: str = ".") -> float:
 
 
 def _from_day_time(value: DayTime, unit: str) -> float:
-    if unit not in ("mm:ss", "hh:mm:ss", "day_fraction"):
+    if unit not in ("mm:ss", "hh:mm:ss", "hh:mm", "day_fraction"):
         raise TimeError(f"{unit} expected, got a cell of the spreadsheet's time type; set unit to hh:mm:ss or mm:ss")
     if value.days >= LONGEST_DAYS:
         raise TimeError("a time in the video expected, got a date")
-    is_shifted = unit == "mm:ss" and not shows_seconds(value.number_format)
+    is_more_than_a_day = value.days >= 1 and LONG.match(value.number_format) is not None
+    is_shifted = unit == "hh:mm" or (unit == "mm:ss" and (is_more_than_a_day or not shows_seconds(value.number_format)))
     return round(value.days * DAY_S / (60 if is_shifted else 1), 6)  # a spreadsheet keeps about a microsecond
 
 
@@ -78,7 +82,7 @@ def _from_text(text: str, unit: str, decimal: str) -> float:
         plain = plain.replace(",", ".")
     elif "," in plain:
         raise TimeError(f'a decimal point expected, got {text!r}; set decimal = "," if a comma is meant')
-    if unit in ("mm:ss", "hh:mm:ss"):
+    if unit in ("mm:ss", "hh:mm:ss", "hh:mm"):
         return _from_clock(plain, text, unit)
     for suffix in SUFFIXES.get(unit, ()):
         if plain.lower().endswith(suffix):
