@@ -34,29 +34,18 @@ from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import MousetalError, RecordError, VideoError
 from mousetal.sidebyside import Over, per_core
 from training import boxes as boxing
-from training import datasetlock, preprocessreport, recordings
-from training.clipping import Loss, Shape, cut_video
+from training import datasetlock, preprocessknobs, preprocessreport, recordings
+from training.clipping import Loss, cut_video
 from training.cliprecords import Record, key_of, records, slug
 from training.clips import TABLE_NAME, Clip, ClipTable, write_table
-from training.cutting import CutRules, frame_labels, plan_cuts
+from training.cutting import frame_labels, plan_cuts
 from training.exitcodes import FAILED, OK, guarded
 from training.hardnegatives import Earlier
-from training.knobs import read
 from training.material import Material, gather
+from training.preprocessknobs import Knobs
 from training.preprocessreport import Report
 from training.recordings import Same
 from training.splits import TEST, assign, leaks, matters
-
-
-@dataclass(frozen=True)
-class Knobs:
-    """Everything that can be turned; see `CutRules` and `Shape` for what clips look like."""
-
-    seed: int = 0
-    test_share: float = 0.2  # of the videos, at most ten of them
-    validation_share: float = 0.15
-    cut: CutRules = field(default_factory=CutRules)
-    shape: Shape = field(default_factory=Shape)
 
 
 def split(
@@ -264,12 +253,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(given: argparse.Namespace) -> int:
-    knobs = read(Knobs, given.config)
+    knobs = preprocessknobs.read(given.config)
     if given.split_only:
         dataset, report = split_only(given.dataset, knobs, given.resplit)
         print("\n".join(preprocessreport.said_of_split(report, dataset)))
         return _code(report)
-    table, report = preprocess(given.dataset, given.clips, given.detector, knobs, given.hard_negatives, given.resplit)
+    table, report = preprocess(
+        given.dataset, given.clips, given.detector, knobs, given.hard_negatives, given.resplit, given.device
+    )
     print(preprocessreport.said(report, table))
     if not table.clips:
         print("no clip came of it; see above", file=sys.stderr)

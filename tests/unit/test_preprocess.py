@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,13 @@ from mousetal.geometry import crop_clip, square, union
 from mousetal.types import Frame, FrameRange, Label, VideoInfo
 from tests.fixtures.datasets import add_film, psnr, small_dataset
 from tests.fixtures.results import video_result
-from training import preprocess, preprocessreport
+from training import preprocess, preprocessknobs, preprocessreport
 from training.autolabel import recordings_of, with_splits
 from training.clipping import Shape
 from training.clips import Clip, read_frames, read_table
 from training.cutting import CutRules, frame_labels
 from training.hardnegatives import Earlier
-from training.preprocess import Knobs
+from training.preprocessknobs import Knobs
 from training.synthetic import BEHAVIORS
 
 GROOM, TWITCH = BEHAVIORS
@@ -272,6 +273,36 @@ def test_unknown_settings_are_named(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "p.toml").write_text("[cut]\nclip_seconds = 3\n")
     assert preprocess.main(["--config", str(tmp_path / "p.toml")]) == 2
     assert "clip_seconds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["test_share = 2.0", "validation_share = -0.1", "test_share = 0.6\nvalidation_share = 0.4", "[cut]\nclip_s = 0.0",
+     "[cut]\nmax_bout_s = 0.0", "[cut]\nguard_s = -5.0", "[cut]\nhard_share = 3.0", "[cut]\nwindow_s = inf",
+     "[cut]\nidle_per_behavior = nan", "[shape]\nquality = 500", "[shape]\nmargin = -0.6", "[shape]\ninput_size = 0"],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(text: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "p.toml").write_text(text)
+    assert preprocess.main(["--config", str(tmp_path / "p.toml"), "--dataset", str(tmp_path)]) == 2
+    assert text.splitlines()[-1].split(" ")[0] in capsys.readouterr().err
+
+
+def test_the_shipped_settings_are_all_there_are_with_their_defaults(root: Path) -> None:
+    shipped = root / "training" / "configs" / "preprocess.toml"
+    assert preprocessknobs.read(shipped) == Knobs()
+    written, told = tomllib.loads(shipped.read_text("utf-8")), asdict(Knobs())
+    assert {name: [*value] if isinstance(value, dict) else None for name, value in written.items()} == {
+        name: [*value] if isinstance(value, dict) else None for name, value in told.items()
+    }
+
+
+def test_the_detector_is_computed_where_the_user_says(
+    copied: tuple[Dataset, Path], root: Path, capsys: Capture
+) -> None:
+    dataset, folder = copied
+    words = ["--dataset", str(dataset.root), "--clips", str(folder), "--detector", str(root / "models/demo-detector")]
+    assert preprocess.main([*words, "--device", "cuda:77"]) == 2
+    assert "cuda:77" in capsys.readouterr().err
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_clips(copied: tuple[Dataset, Path], root: Path) -> None:
