@@ -45,7 +45,7 @@ from training.material import Material, gather
 from training.preprocessknobs import Knobs
 from training.preprocessreport import Report
 from training.recordings import Same
-from training.splits import TEST, assign, leaks, matters
+from training.splits import TEST, assign, leaks, matters, shared_days
 
 
 def split(
@@ -79,6 +79,7 @@ def split(
         for place, behavior in enumerate(dataset.behaviors):
             if mine and not sum(seconds[entry.path][place] for entry in mine):
                 report.notes.append(f"{behavior} never happens in {side}")
+    report.notes += shared_days(dataset.videos)
     datasets.write(dataset)
     return dataset, same
 

@@ -44,8 +44,8 @@ def assign(
     """A side for every video; those that have one keep it, and take their group along, as do the ``same`` recordings.
 
     ``seconds`` gives per video the time of each behaviour. About ``test_share`` of the videos, at most ten, are for
-    testing. Groups are dealt out one by one, those with the most of a rare behaviour first, each to the side that is
-    furthest behind its share of videos and of every behaviour's time.
+    testing; a share of 0 leaves its side empty. Groups are dealt out one by one, those with the most of a rare behaviour
+    first, each to the side that is furthest behind its share of videos and of every behaviour's time.
     """
     groups: dict[str, list[VideoEntry]] = {}
     for entry in entries:
@@ -72,6 +72,7 @@ def assign(
         wanted = {TRAIN: 1.0}
     elif len(groups) == 2:
         wanted = {TRAIN: 1 - validation_share, VALIDATION: validation_share}
+    wanted = {side: share for side, share in wanted.items() if share > 0}
     names = list(groups)
     have = {side: np.zeros(weights.shape[1]) for side in wanted}
     for name, weight in zip(names, weights, strict=True):
@@ -117,7 +118,10 @@ def matters(a: VideoEntry, b: VideoEntry) -> bool:
 
 
 def leaks(entries: Sequence[VideoEntry], same: Sequence[Same] = ()) -> list[str]:
-    """What is on two sides at once: an animal, a session, the same file, or the ``same`` recording in two files."""
+    """What is on two sides at once: an animal, a session, the same file, or the ``same`` recording in two files.
+
+    A session counts where no animal is named. Else it may be a day on which every animal was filmed, see `shared_days`.
+    """
     found = []
     for what, name_of in (("animal", _subject), ("session", _session), ("content", _content)):
         sides: dict[str, dict[str, str]] = {}
@@ -138,12 +142,27 @@ def leaks(entries: Sequence[VideoEntry], same: Sequence[Same] = ()) -> list[str]
     return found
 
 
+def shared_days(entries: Sequence[VideoEntry]) -> list[str]:
+    """A note on sessions of named animals that are on several sides, for people to judge; none without such."""
+    sides: dict[str, set[str]] = {}
+    for entry in entries:
+        if entry.split and entry.session and entry.subject:
+            sides.setdefault(entry.session, set()).add(entry.split)
+    shared = [name for name, where in sides.items() if len(where) > 1]
+    if not shared:
+        return []
+    return [
+        f"of different animals on several sides: session {', '.join(shared[:3])}{', ...' if len(shared) > 3 else ''}. "
+        "That is right where a session is a day; where it is one recording, give its videos one subject."
+    ]
+
+
 def _subject(entry: VideoEntry) -> str:
     return entry.subject
 
 
 def _session(entry: VideoEntry) -> str:
-    return entry.session
+    return "" if entry.subject else entry.session
 
 
 def _content(entry: VideoEntry) -> str:
