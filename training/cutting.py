@@ -43,10 +43,11 @@ class CutRules:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One clip to be: the class it is cut for, and its frames."""
+    """One clip to be: the class it is cut for, its frames, and the bout that it holds all or a piece of; idle has none."""
 
     behavior: str
     frames: FrameRange
+    bout: FrameRange | None = None
 
 
 def frame_labels(dataset: Dataset, entry: VideoEntry, labels: Sequence[Label]) -> npt.NDArray[np.int8]:
@@ -87,7 +88,8 @@ def plan_cuts(
     length = min(total, max(span, round(rules.clip_s * fps)))
     free = _free_starts(classes, length, round(rules.guard_s * fps))
     hard = min(count, round(rules.hard_share * count)) if interest.any() else 0
-    starts = _apart(_hardest(free, interest, length, hard) + _spread(free, count - hard, rng), length // 2)
+    hardest = _hardest(free, interest, length, hard)
+    starts = _apart(hardest + _spread(free, count - len(hardest), rng), length // 2)
     cuts += [Cut(dataset.background, FrameRange(start, start + length)) for start in starts]
     return sorted(cuts, key=lambda cut: (cut.frames.start_frame, cut.frames.end_frame, cut.behavior))
 
@@ -104,7 +106,7 @@ def _around(label: Label, total: int, span: int, rules: CutRules, fps: float) ->
         side = max(math.ceil(0.75 * span), math.ceil(missing / 2))
         first = max(0, min(start - side, total - span))
         last = min(total, max(end + side, first + span))
-        cuts.append(Cut(label.behavior, FrameRange(first, last)))
+        cuts.append(Cut(label.behavior, FrameRange(first, last), label.frames))
         start = end
     return cuts
 

@@ -102,27 +102,34 @@ def clips_of(
     record = Record.of(folder, entry)
     doubt = hard.key(entry) if hard is not None else ""
     key = key_of(entry, material.labels, material.boxes, dataset.classes, knobs.seed, knobs.cut, knobs.shape, doubt)
+    path = dataset.video_path(entry)
     if (known := record.read(key)) is not None:
-        return Cutting(known, is_reused=True)
+        if not record.is_of(path):
+            _require_content(path, entry)
+            record.now_of(path)
+        return Cutting(known, is_reused=True, loss=record.loss)
     (folder / TABLE_NAME).unlink(missing_ok=True)  # it must not list clips that are about to change
     record.forget()
-    path = dataset.video_path(entry)
     info = video.probe(path)
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
-            raise VideoError(f"{entry.path}: the file is another than when it was imported. Import it again.")
+    _require_content(path, entry)
     boxes = material.table(info.num_frames)
     interest = boxing.movement(boxes)
-    if hard is not None and (found := hard.sureness(entry, info.num_frames)) is not None:
-        interest = found
+    if hard is not None and (sure := hard.sureness(entry, info.num_frames)) is not None:
+        interest = np.where(sure > 0, 1 + sure, interest / (1 + interest.max(initial=0)))  # doubt first, then movement
     rng = np.random.default_rng([knobs.seed, int(slug(entry)[:8], 16)])
     classes = frame_labels(dataset, entry, material.labels)
     cuts = plan_cuts(dataset, entry, material.labels, classes, interest, knobs.cut, rng)
     record.begin(entry, key)
     loss = Loss()
     clips, without = cut_video(info, entry, cuts, classes, boxes, folder, knobs.shape, loss, over)
-    record.finish(dataset.classes, clips)
+    record.finish(dataset.classes, clips, loss, path)
     return Cutting(clips, False, without, loss)
+
+
+def _require_content(path: Path, entry: VideoEntry) -> None:
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+            raise VideoError(f"{entry.path}: the file is another than when it was imported. Import it again.")
 
 
 def cut_all(
@@ -154,18 +161,24 @@ def cut_all(
 def weigh(clips: Sequence[Clip], classes: Sequence[str]) -> list[Clip]:
     """The clips with weights that add up to 1 in every class and split.
 
-    Half of a clip's weight is its share of the class's frames, half its share of the class's clips: long bouts do not
-    drown short ones, and one scorer's habit of splitting bouts does not count either.
+    Half of a clip's weight is its share of the class's frames, half its share of the class's events: a bout that is cut
+    into several clips is one event, and so is an idle clip. So long bouts do not drown short ones, and one scorer's
+    habit of splitting bouts does not count for all either.
     """
     own = [max(1, int((clip.frame_labels == classes.index(clip.behavior)).sum())) for clip in clips]
     frames: Counter[tuple[str, str]] = Counter()
-    mates: Counter[tuple[str, str]] = Counter()
     for clip, count in zip(clips, own, strict=True):
         frames[clip.behavior, clip.split] += count
-        mates[clip.behavior, clip.split] += 1
+    events = [(clip.behavior, clip.split, clip.video, clip.bout or clip.frames) for clip in clips]
+    pieces = Counter(events)
+    mates = Counter((behavior, split) for behavior, split, *_ in pieces)
     return [
-        replace(clip, weight=0.5 * count / frames[clip.behavior, clip.split] + 0.5 / mates[clip.behavior, clip.split])
-        for clip, count in zip(clips, own, strict=True)
+        replace(
+            clip,
+            weight=0.5 * count / frames[clip.behavior, clip.split]
+            + 0.5 / mates[clip.behavior, clip.split] / pieces[event],
+        )
+        for clip, count, event in zip(clips, own, events, strict=True)
     ]
 
 

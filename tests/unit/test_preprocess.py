@@ -12,6 +12,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from mousetal.geometry import crop_clip, square, union
 from mousetal.types import Frame, FrameRange, Label, VideoInfo
 from tests.fixtures.datasets import add_film, psnr, small_dataset
 from tests.fixtures.results import video_result
+from training import boxes as boxing
 from training import preprocess, preprocessknobs, preprocessreport
 from training.autolabel import recordings_of, with_splits
 from training.clipping import Shape
@@ -117,6 +119,20 @@ def test_the_weights_of_a_class_add_up_to_one_on_each_side(made: tuple[Dataset, 
             assert not weights or sum(weights) == pytest.approx(1, abs=1e-4)
 
 
+def test_half_of_the_weight_goes_by_frames_and_half_by_bouts_however_many_clips_a_bout_has() -> None:
+    def clip(start: int, end: int, bout: tuple[int, int] | None, behavior: str = GROOM) -> Clip:
+        labels = np.full(end - start, (*BEHAVIORS, "idle").index(behavior), np.int8)
+        nothing = np.zeros(0, np.int64)
+        return Clip(Path("x.avi"), "v", behavior, FrameRange(start, end), Fraction(25), "", "", "train", 1.0, labels,
+                    np.zeros((len(labels), 4), np.float32), nothing, nothing, bout and FrameRange(*bout))  # fmt: skip
+
+    clips = [clip(0, 100, (0, 300)), clip(100, 200, (0, 300)), clip(200, 300, (0, 300)), clip(900, 1000, (900, 1000)),
+             clip(400, 500, None, "idle"), clip(500, 600, None, "idle")]  # fmt: skip
+    weights = [one.weight for one in preprocess.weigh(clips, (*BEHAVIORS, "idle"))]
+    long_one, short_one = 0.5 * 3 / 4 + 0.5 / 2, 0.5 / 4 + 0.5 / 2
+    assert weights == pytest.approx([long_one / 3] * 3 + [short_one] + [0.5, 0.5])
+
+
 def test_the_loss_of_storing_is_measured(made: tuple[Dataset, Path]) -> None:
     report = atomic.read_json(made[1] / preprocessreport.NAME)
     assert report["stored"]["psnr_db"] > 35
@@ -140,6 +156,13 @@ def test_nothing_changed_nothing_is_done(copied: tuple[Dataset, Path]) -> None:
     report = run(dataset, folder)
     assert (len(report.reused), report.done, report.removed) == (2, [], [])
     assert table_text(folder) == before
+
+
+def test_the_loss_of_clips_that_are_reused_is_told_again(copied: tuple[Dataset, Path]) -> None:
+    dataset, folder = copied
+    before = atomic.read_json(folder / preprocessreport.NAME)["stored"]
+    run(dataset, folder)
+    assert atomic.read_json(folder / preprocessreport.NAME)["stored"] == before
 
 
 def test_a_new_label_costs_its_own_video_only(copied: tuple[Dataset, Path]) -> None:
@@ -351,6 +374,24 @@ def test_hard_idle_is_found_by_the_videos_content_whatever_it_was_called(
     assert (report.done, report.reused) == ([one.path], [other.path])
 
 
+def test_idle_is_cut_where_an_earlier_model_was_sure_of_something_though_nothing_moves_there(
+    copied: tuple[Dataset, Path], tmp_path: Path
+) -> None:
+    dataset, folder = copied
+    entry = dataset.in_split("train")[0]
+    classes = frame_labels(dataset, entry, datasets.read_labels(dataset, entry))
+    length, guard = round(1.2 * entry.fps), round(0.1 * entry.fps)
+    free = [start for start in range(guard, entry.num_frames - length - guard)
+            if not classes[start - guard : start + length + guard].any()]  # fmt: skip
+    boxes = boxing.per_frame(datasets.read_stored_boxes(dataset, entry), entry.num_frames)
+    moves = boxing.movement(boxes)
+    start = min(free, key=lambda one: moves[one + length // 2])
+    store_results(tmp_path / "output", entry.path, entry, start + length // 2, entry.sha256)
+    preprocess.preprocess(dataset.root, folder, None, KNOBS, hard=tmp_path / "output")
+    idle = [clip.frames for clip in read_table(folder).clips if clip.video == entry.path and clip.behavior == "idle"]
+    assert FrameRange(start, start + length) in idle
+
+
 def test_without_noted_hashes_results_are_found_by_name(copied: tuple[Dataset, Path], tmp_path: Path) -> None:
     dataset, _ = copied
     entry = dataset.videos[0]
@@ -409,6 +450,22 @@ def test_a_file_that_was_changed_after_its_import_is_refused(copied: tuple[Datas
     with dataset.video_path(entry).open("ab") as file:
         file.write(b"\0")
     assert "another than when it was imported" in run(dataset, folder).failed[entry.path]
+
+
+def test_a_file_that_was_changed_after_its_clips_were_cut_is_noticed_and_another_date_is_not_enough(
+    copied: tuple[Dataset, Path],
+) -> None:
+    dataset, folder = copied
+    changed, touched = dataset.in_split("train")[0], dataset.in_split("validation")[0]
+    with dataset.video_path(changed).open("ab") as file:
+        file.write(b"\0")
+    os.utime(dataset.video_path(touched), (1, 1))
+    report = run(dataset, folder)
+    assert "another than when it was imported" in report.failed[changed.path]
+    assert report.reused == [touched.path]
+    assert {clip.video for clip in read_table(folder).clips} == {touched.path}
+    dataset.video_path(touched).unlink()
+    assert run(dataset, folder).reused == [touched.path], "videos that lie elsewhere now are not needed"
 
 
 def test_a_run_that_breaks_off_leaves_no_table_of_clips_that_are_gone(
