@@ -69,7 +69,7 @@ class Record:
         return Loss(**self._document().get("loss", {}))
 
     def is_of(self, source: Path) -> bool:
-        """Whether the file has size and date of the one that the clips were cut from; also where it is not there now."""
+        """Whether the file has size and date of the one that the clips were cut from; also where there is none now."""
         return _looks(source) in (None, self._document().get("source"))
 
     def now_of(self, source: Path) -> None:

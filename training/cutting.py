@@ -43,7 +43,7 @@ class CutRules:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One clip to be: the class it is cut for, its frames, and the bout that it holds all or a piece of; idle has none."""
+    """One clip to be: the class it is cut for, its frames, and the bout that it holds or holds a piece of, if any."""
 
     behavior: str
     frames: FrameRange

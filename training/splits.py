@@ -44,7 +44,7 @@ def assign(
     """A side for every video; those that have one keep it, and take their group along, as do the ``same`` recordings.
 
     ``seconds`` gives per video the time of each behaviour. About ``test_share`` of the videos, at most ten, are for
-    testing; a share of 0 leaves its side empty. Groups are dealt out one by one, those with the most of a rare behaviour
+    testing; a share of 0 leaves a side empty. Groups are dealt out one by one, those with the most of a rare behaviour
     first, each to the side that is furthest behind its share of videos and of every behaviour's time.
     """
     groups: dict[str, list[VideoEntry]] = {}
