@@ -80,8 +80,8 @@ def read(paths: Sequence[Path], classes: Sequence[str] = ()) -> CocoData:
 
     ``classes`` fixes the class list; by default it is that of the first file, with what further files add. Left out and
     reported: crowd boxes, boxes of unknown categories or images, without extent or four numbers, or outside the
-    picture; images whose file is missing. Boxes that stick out are cut. Raises RecordError for a file that is no COCO file, and when no
-    picture is left.
+    picture; images whose file is missing. Boxes that stick out are cut. Raises RecordError for a file that is no COCO
+    file, and when no picture is left.
     """
     problems: dict[str, list[str]] = defaultdict(list)
     names = list(classes)

@@ -56,5 +56,5 @@ def check(knobs: Knobs) -> None:
             raise SettingsError(f"{name}: {wanted} expected, got {value:g}")
     if knobs.test_share + knobs.validation_share >= 1:
         raise SettingsError(
-            f"test_share {knobs.test_share:g} and validation_share {knobs.validation_share:g} leave nothing for training"
+            f"test_share {knobs.test_share:g} and validation_share {knobs.validation_share:g} leave nothing to learn"
         )
