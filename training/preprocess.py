@@ -80,6 +80,11 @@ def split(
             if mine and not sum(seconds[entry.path][place] for entry in mine):
                 report.notes.append(f"{behavior} never happens in {side}")
     report.notes += shared_days(dataset.videos)
+    if unscored := [entry.path for entry in dataset.videos if not entry.scored_ranges]:
+        report.notes.append(
+            f"{len(unscored)} videos give no clips, for nobody has scored them (training.import_videos --unnamed): "
+            f"{', '.join(unscored[:3])}{', ...' if len(unscored) > 3 else ''}"
+        )
     datasets.write(dataset)
     return dataset, same
 

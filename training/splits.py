@@ -45,8 +45,10 @@ def assign(
 
     ``seconds`` gives per video the time of each behaviour. About ``test_share`` of the videos, at most ten, are for
     testing; a share of 0 leaves a side empty. Groups are dealt out one by one, those with the most of a rare behaviour
-    first, each to the side that is furthest behind its share of videos and of every behaviour's time.
+    first, each to the side that is furthest behind its share of videos and of every behaviour's time. Videos that
+    nobody has scored would tell nothing in a test: they count as none, and groups of such alone are for training.
     """
+    counted = {one.path for one in entries if one.scored_ranges} or {one.path for one in entries}
     groups: dict[str, list[VideoEntry]] = {}
     for entry in entries:
         groups.setdefault(group_of(entry), []).append(entry)
@@ -57,20 +59,24 @@ def assign(
         for name, members in groups.items()
         if len(found := {one.split for one in members if one.split}) > 1
     ]
-    if len(groups) < 3:
-        what = "one animal" if len(groups) == 1 else f"{len(groups)} animals"
+    for name, members in groups.items():
+        if not counted & {one.path for one in members}:
+            sides[name] = sides[name] or TRAIN
+    num_groups = sum(bool(counted & {one.path for one in members}) for members in groups.values())
+    if num_groups < 3:
+        what = "one animal" if num_groups == 1 else f"{num_groups} animals"
         notes.append(
             f"{what} only (or none named): a split by animal into train, validation and test needs three. "
             f"Numbers will say how the model does on these animals, not on others."
         )
-    weights = np.array([_weight(members, seconds) for members in groups.values()])
+    weights = np.array([_weight(members, seconds, counted) for members in groups.values()])
     totals = np.where(weights.sum(axis=0) > 0, weights.sum(axis=0), 1)
     weights = weights / totals
-    most = min(test_share, MOST_TEST_VIDEOS / max(1, len(entries)))
+    most = min(test_share, MOST_TEST_VIDEOS / max(1, len(counted)))
     wanted = {TRAIN: 1 - most - validation_share, VALIDATION: validation_share, TEST: most}
-    if len(groups) == 1:
+    if num_groups == 1:
         wanted = {TRAIN: 1.0}
-    elif len(groups) == 2:
+    elif num_groups == 2:
         wanted = {TRAIN: 1 - validation_share, VALIDATION: validation_share}
     wanted = {side: share for side, share in wanted.items() if share > 0}
     names = list(groups)
@@ -105,9 +111,10 @@ def _join_copies(groups: dict[str, list[VideoEntry]], same: Sequence[Same]) -> N
             groups[a] += groups.pop(b)
 
 
-def _weight(members: Sequence[VideoEntry], seconds: Mapping[str, Sequence[float]]) -> list[float]:
-    """Number of videos, then seconds of each behaviour."""
-    return [float(len(members)), *np.sum([seconds[one.path] for one in members], axis=0).tolist()]
+def _weight(members: Sequence[VideoEntry], seconds: Mapping[str, Sequence[float]], counted: set[str]) -> list[float]:
+    """Number of videos that are counted, then seconds of each behaviour."""
+    videos = sum(one.path in counted for one in members)
+    return [float(videos), *np.sum([seconds[one.path] for one in members], axis=0).tolist()]
 
 
 def matters(a: VideoEntry, b: VideoEntry) -> bool:

@@ -104,6 +104,15 @@ def test_a_window_cut_from_a_clip_is_the_one_cut_from_the_video(made: tuple[Data
     assert psnr(crop_clip(list(read_frames(clip, window)), crop, 32), direct) > 30
 
 
+def test_a_video_that_nobody_has_scored_gives_no_clips_and_is_told(copied: tuple[Dataset, Path]) -> None:
+    dataset, folder = copied
+    entry = replace(dataset.in_split("train")[0], scored=())
+    datasets.write(dataset.with_entry(entry))
+    report = preprocess.preprocess(dataset.root, folder, None, KNOBS)[1]
+    assert any(entry.path in note and "nobody has scored" in note for note in report.notes)
+    assert {clip.behavior for clip in read_table(folder).clips if clip.video == entry.path} <= {*BEHAVIORS}
+
+
 def test_test_videos_stay_whole(made: tuple[Dataset, Path]) -> None:
     dataset, folder = made
     (test,) = dataset.in_split("test")

@@ -148,6 +148,22 @@ def test_a_side_with_a_share_of_nothing_stays_empty(animals: int, asked: tuple[s
     assert made.of.keys() == {one.path for one in entries}
 
 
+def test_videos_that_nobody_has_scored_fill_no_test() -> None:
+    scored = lab(6, 2)
+    unscored = [replace(entry(f"u{n}", f"u{n}"), scored=()) for n in range(40)]
+    entries = [*unscored, *scored]
+    seconds = seconds_of(scored)
+    made = assign(entries, seconds | {one.path: [0.0, 0.0] for one in unscored})
+    assert {made.of[one.path] for one in unscored} == {"train"}
+    alone = assign(scored, seconds)
+    assert Counter(made.of[one.path] for one in scored) == Counter(alone.of.values())
+    few = [*unscored, *lab(1, 3)]
+    made = assign(few, {one.path: [0.0, 0.0] for one in few})
+    assert {*made.of.values()} == {"train"}
+    assert "one animal only" in made.notes[0]
+    assert len({*assign(unscored, {one.path: [0.0] for one in unscored}).of.values()}) == 3, "labels may come later"
+
+
 def test_only_videos_that_are_or_may_come_to_be_on_two_sides_are_compared() -> None:
     a, b = entry("a", "m1"), entry("b", "m2")
     assert matters(a, b)
