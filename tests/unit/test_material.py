@@ -85,6 +85,29 @@ def test_only_boxes_of_another_detector_are_found_anew(
     assert {entry.boxes_by for entry in after.videos} == {expected}
 
 
+def test_a_video_in_which_no_animal_was_found_is_not_looked_through_again(
+    copied: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Blind(Watcher):
+        def predict(self, batch: DetectorBatch) -> list[Detections]:
+            self.asked += 1
+            nothing = np.zeros(0, np.float32)
+            return [Detections(batch.frame_indices[0], nothing.reshape(0, 4), nothing, np.zeros(0, np.int64))]
+
+    blind = Blind(Film(50_000, 4.0, size=(160, 120), fps=25))
+    monkeypatch.setattr(material, "_load", lambda *_: blind)
+    dataset = replace(copied, videos=tuple(replace(entry, boxes_by="another") for entry in copied.videos))
+    after, _ = material.gather(dataset, Path("detector"), preprocessreport.Report())
+    asked, report = blind.asked, preprocessreport.Report()
+    assert asked
+    after, materials = material.gather(after, Path("detector"), report)
+    assert (blind.asked, report.boxes_found, len(report.boxes_kept)) == (asked, [], 3)
+    assert all(len(one.boxes) == 0 for one in materials.values())
+    after.boxes_path(after.videos[0]).unlink()
+    material.gather(after, Path("detector"), report)
+    assert report.boxes_found == [after.videos[0].path], "boxes that were thrown away are found again"
+
+
 def test_an_interrupt_while_boxes_are_found_keeps_those_that_are_there(
     copied: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
