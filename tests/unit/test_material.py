@@ -69,6 +69,14 @@ def test_boxes_of_every_nth_frame_become_boxes_of_all_and_gaps_stay() -> None:
     assert np.isnan(table[70]).all()
 
 
+def test_there_is_no_movement_where_no_box_is_known() -> None:
+    boxes = np.full((40, 4), np.nan)
+    assert boxing.movement(boxes).tolist() == [0.0] * 40
+    boxes[20:] = [[n, 0, n + 10, 10] for n in range(20)]
+    assert boxing.movement(boxes)[:17].tolist() == [0.0] * 17
+    assert boxing.movement(boxes)[30] == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     ("boxes_by", "found"),
     [("", 0), ("training.autolabel: movement", 0), ("watcher@" + "ab" * 6, 0), ("another@0123456789ab", 3)],
