@@ -6,7 +6,7 @@
 One fixed camera and one animal per video are assumed. Writes a COCO folder that `training.train_detector --data` reads
 (videos are named, not copied) and ``contact_sheet.jpg``, for many videos ``contact_sheet-2.jpg`` and so on, too: look
 at them. Frames where the box is in doubt (red there) are left out. With ``--store`` the track goes into the data set as
-well, as its boxes.
+well, as its boxes. Both files are written at the end: a run that is stopped leaves none, and begins anew.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    return exitcodes.guarded(lambda: _main(arguments))
+    return exitcodes.guarded(lambda: _main(arguments), stopped="Nothing is written to --out; a new start begins anew.")
 
 
 def _main(arguments: argparse.Namespace) -> int:
