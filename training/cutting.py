@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mousetal.dataset import Dataset, VideoEntry
+from mousetal.intervals import merge
 from mousetal.types import Float64Array, FrameRange, Label
 from training.clips import UNSCORED
 
@@ -82,8 +83,13 @@ def plan_cuts(
     """
     fps, total = float(entry.fps), entry.num_frames
     span = max(1, math.ceil(rules.window_s * fps))
-    cuts = [cut for label in labels for cut in _around(label, total, span, rules, fps)]
-    busy_s = sum(len(label.frames) for label in labels) / fps
+    bouts = [
+        Label(behavior, frames)  # one, where several people scored it
+        for behavior in dict.fromkeys(label.behavior for label in labels)
+        for frames in merge(label.frames for label in labels if label.behavior == behavior)
+    ]
+    cuts = [cut for bout in bouts for cut in _around(bout, total, span, rules, fps)]
+    busy_s = sum(len(bout.frames) for bout in bouts) / fps
     count = max(rules.least_idle, round(rules.idle_per_behavior * busy_s / rules.clip_s))
     length = min(total, max(span, round(rules.clip_s * fps)))
     free = _free_starts(classes, length, round(rules.guard_s * fps))

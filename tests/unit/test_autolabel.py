@@ -246,6 +246,12 @@ def test_nothing_found_writes_nothing(
     assert "--store needs --dataset" in capsys.readouterr().err
 
 
+def test_on_the_sheet_a_video_is_called_by_its_animal_too() -> None:
+    assert autolabel.called(Path("dataset/films/datasets/mouse-01/video/day-1.mp4")) == "mouse-01/day-1"
+    assert autolabel.called(Path("/lab/mouse-02/day-1.mp4")) == "mouse-02/day-1"
+    assert autolabel.called(Path("day-1.mp4")) == "day-1"
+
+
 def test_one_who_interrupts_is_told_that_the_next_start_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

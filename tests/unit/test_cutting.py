@@ -63,6 +63,15 @@ def test_pieces_of_a_bout_know_that_they_are_one_and_idle_has_none() -> None:
     assert all(cut.bout == bouts.get(cut.behavior) for cut in cuts)
 
 
+def test_a_bout_that_three_people_scored_is_one() -> None:
+    labels = [Label(TWITCH, FrameRange(500 + n, 505 + n), rater=name) for n, name in enumerate("abc")]
+    labels.append(Label(GROOM, FrameRange(503, 520), rater="a"))
+    cuts = cuts_of(labels)
+    assert [behavior for behavior, *_ in cuts if behavior != "idle"] == [TWITCH, GROOM]
+    once = cuts_of([Label(TWITCH, FrameRange(500, 507)), labels[-1]])
+    assert cuts == once, "idle is no more for it, either"
+
+
 def test_where_little_is_hard_idle_is_not_less() -> None:
     dataset, interest = Dataset(Path(), BEHAVIORS), np.zeros(5000)
     interest[2500] = 1.0  # one place for the four clips that might be hard
