@@ -6,7 +6,7 @@
 One fixed camera and one animal per video are assumed. Writes a COCO folder that `training.train_detector --data` reads
 (videos are named, not copied) and ``contact_sheet.jpg``, for many videos ``contact_sheet-2.jpg`` and so on, too: look
 at them. Frames where the box is in doubt (red there) are left out. With ``--store`` the track goes into the data set as
-well, as its boxes.
+well, as its boxes. Both files are written at the end: a run that is stopped leaves none, and begins anew.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def by_silhouette(info: VideoInfo, numbers: Sequence[int], over: Over) -> Iterat
             f"{info.path}: no single moving animal can be told from the arena (contrast {arena.contrast:.0f} of 255, "
             f"{arena.oneness:.0%} of what differs is one patch). Use --detector, or boxes drawn by hand."
         )
-    log.info("arena video=%s animal=%s contrast=%.0f", info.path.name, "darker" if arena.sign < 0 else "lighter",
+    log.info("arena video=%s animal=%s contrast=%.0f", called(info.path), "darker" if arena.sign < 0 else "lighter",
              arena.contrast)  # fmt: skip
     scale = max(info.width, info.height) / max(arena.background.shape)
     looks = greys.items() if is_short else ((one.index, small_grey(one.rgb)) for one in frames_at(info, numbers, over))
@@ -183,7 +183,13 @@ def _tiles(info: VideoInfo, boxes: Sequence[FrameBox], odd: Sequence[str], kept:
     by_frame = {boxes[place].frame_index: place for place in shown}
     for frame in frames_at(info, sorted(by_frame), over):
         place = by_frame[frame.index]
-        yield contactsheet.tile(frame.rgb, boxes[place].box_xyxy, odd[place], f"{info.path.stem[:20]} {frame.index}")
+        caption = f"{called(info.path)[-22:]} {frame.index}"
+        yield contactsheet.tile(frame.rgb, boxes[place].box_xyxy, odd[place], caption)
+
+
+def called(path: Path) -> str:
+    """A video's file and folder without what all have in common: ``mouse-01/video/day-1.mp4`` -> ``mouse-01/day-1``."""
+    return "/".join([part for part in path.with_suffix("").parts if part != "video"][-2:])
 
 
 def _some(places: Sequence[int], count: int) -> list[int]:
@@ -276,7 +282,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    return exitcodes.guarded(lambda: _main(arguments))
+    return exitcodes.guarded(lambda: _main(arguments), stopped="Nothing is written to --out; a new start begins anew.")
 
 
 def _main(arguments: argparse.Namespace) -> int:

@@ -166,4 +166,5 @@ def _close(one: _Open, info: VideoInfo, entry: VideoEntry, labels: npt.NDArray[n
         boxes_xyxy=inside.astype(np.float32),
         offsets=offsets,
         sizes=sizes,
+        bout=one.cut.bout,
     )

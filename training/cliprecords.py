@@ -1,7 +1,8 @@
 """What the clips' folder remembers of each video, so that an interrupted run goes on and only what changed is done.
 
     clips/records/<hash of the video's path>/
-      record.json              the video, the key of all that its clips depend on, and whether they are all there
+      record.json              the video, the key of all that its clips depend on, whether they are all there, what
+                               storing them cost, and size and date of the file that they were cut from
       clips.csv, clips.npz     its rows of the clips' table, without weights
 
 A record is begun before the first clip is written: what an interrupted run leaves behind is found, and taken away.
@@ -20,11 +21,11 @@ from mousetal import atomic
 from mousetal.dataset import VideoEntry
 from mousetal.errors import RecordError
 from mousetal.types import FrameBox, Label
-from training.clipping import Shape, prefix_of
+from training.clipping import Loss, Shape, prefix_of
 from training.clips import Clip, ClipTable, read_table, write_table
 from training.cutting import CutRules
 
-VERSION = 1
+VERSION = 2
 FOLDER = "records"
 NAME = "record.json"
 
@@ -55,9 +56,25 @@ class Record:
         document = {"video": entry.path, "prefix": prefix_of(entry), "key": key, "is_complete": False}
         atomic.write_json(self.path / NAME, document)
 
-    def finish(self, classes: tuple[str, ...], clips: Sequence[Clip]) -> None:
+    def finish(self, classes: tuple[str, ...], clips: Sequence[Clip], loss: Loss, source: Path) -> None:
         write_table(ClipTable(self.clips, classes, tuple(clips)), self.path)
-        atomic.write_json(self.path / NAME, {**self._document(), "is_complete": True})
+        cost = {"psnr": [round(one, 3) for one in loss.psnr], "bytes": loss.bytes, "seconds": loss.seconds}
+        atomic.write_json(
+            self.path / NAME, {**self._document(), "is_complete": True, "loss": cost, "source": _looks(source)}
+        )
+
+    @property
+    def loss(self) -> Loss:
+        """What storing the clips cost."""
+        return Loss(**self._document().get("loss", {}))
+
+    def is_of(self, source: Path) -> bool:
+        """Whether the file has size and date of the one that the clips were cut from; also where there is none now."""
+        return _looks(source) in (None, self._document().get("source"))
+
+    def now_of(self, source: Path) -> None:
+        """Note that the file is the same for all its other date."""
+        atomic.write_json(self.path / NAME, {**self._document(), "source": _looks(source)})
 
     def forget(self) -> None:
         """Take away the video's clips, finished or not, and the record."""
@@ -81,6 +98,15 @@ class Record:
         except RecordError:
             return {}
         return document if isinstance(document, dict) else {}
+
+
+def _looks(path: Path) -> list[int] | None:
+    """Size and date of a file, without which its content would have to be read every time."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return [about.st_size, about.st_mtime_ns]
 
 
 def slug(entry: VideoEntry) -> str:

@@ -36,7 +36,7 @@ TABLE_NAME = "clips.csv"
 ARRAYS_NAME = "clips.npz"
 COLUMNS = (
     "orig_file", "clip_file", "start", "end", "label", "range_length",  # as the reference system's tables
-    "behavior", "subject", "session", "split", "fps", "weight",
+    "behavior", "subject", "session", "split", "fps", "weight", "bout_start", "bout_end",
 )  # fmt: skip
 UNSCORED = -1  # class of a frame that nobody looked at
 
@@ -49,7 +49,8 @@ class Clip:
     ``behavior`` is the class it was cut for. ``frame_labels`` int8 (n,) indexes the class list, UNSCORED where nobody
     looked; ``boxes_xyxy`` float32 (n, 4) is the animal in the clip's pixels, NaN where unknown. ``weight`` is how often
     the sampler should draw it against others of its class. ``offsets`` and ``sizes`` int64 (n,) are where each frame's
-    JPEG lies in ``path``.
+    JPEG lies in ``path``. ``bout`` are the source's frames of the bout that it was cut for, of which a long one is in
+    several clips; None for idle.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Clip:
     boxes_xyxy: Float32Array
     offsets: Int64Array
     sizes: Int64Array
+    bout: FrameRange | None = None
 
     def __len__(self) -> int:
         return len(self.frame_labels)
@@ -165,13 +167,17 @@ def write_table(table: ClipTable, at: Path | None = None) -> None:
         "classes": np.array(table.classes),
     }
     rows = [
-        [clip.video, clip.path.relative_to(table.folder).as_posix(), clip.frames.start_frame, clip.frames.end_frame - 1,
+        [clip.video, clip.path.relative_to(table.folder).as_posix(), *_inclusive(clip.frames),
          table.classes.index(clip.behavior), len(clip.frames), clip.behavior, clip.subject, clip.session, clip.split,
-         str(clip.fps), round(clip.weight, 6)]
+         str(clip.fps), round(clip.weight, 6), *(_inclusive(clip.bout) if clip.bout else ("", ""))]
         for clip in clips
     ]  # fmt: skip
     atomic.write_arrays(at / ARRAYS_NAME, arrays)
     atomic.write_text(at / TABLE_NAME, table_text(COLUMNS, rows))
+
+
+def _inclusive(frames: FrameRange) -> tuple[int, int]:
+    return frames.start_frame, frames.end_frame - 1
 
 
 def read_table(folder: Path, at: Path | None = None) -> ClipTable:
@@ -208,4 +214,5 @@ def _clip(folder: Path, row: dict[str, str], arrays: dict[str, np.ndarray[Any, A
         boxes_xyxy=arrays["boxes_xyxy"][part],
         offsets=arrays["offsets"][part],
         sizes=arrays["sizes"][part],
+        bout=FrameRange(int(row["bout_start"]), int(row["bout_end"]) + 1) if row.get("bout_start") else None,
     )

@@ -37,7 +37,8 @@ class BoxedImage:
 
     ``boxes_xyxy`` are in pixels of the picture as stored, ``labels`` index the class list. ``group`` names the animal,
     session or video; pictures of a group never part in a split. ``split`` is empty where the file tells none.
-    ``folder`` counts the folders that were read, from 0.
+    ``folder`` counts the folders that were read, from 0. ``size`` is the picture's width and height where the file
+    tells them: its boxes speak of that.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class BoxedImage:
     group: str
     split: str = ""
     folder: int = 0
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ def read(paths: Sequence[Path], classes: Sequence[str] = ()) -> CocoData:
     """The boxes of several folders (or COCO files) together.
 
     ``classes`` fixes the class list; by default it is that of the first file, with what further files add. Left out and
-    reported: crowd boxes, boxes of unknown categories or images, without extent, or outside the picture; images whose
-    file is missing. Boxes that stick out are cut. Raises RecordError for a file that is no COCO file, and when no
-    picture is left.
+    reported: crowd boxes, boxes of unknown categories or images, without extent or four numbers, or outside the
+    picture; images whose file is missing. Boxes that stick out are cut. Raises RecordError for a file that is no COCO
+    file, and when no picture is left.
     """
     problems: dict[str, list[str]] = defaultdict(list)
     names = list(classes)
@@ -151,6 +153,10 @@ def _read_file(path: Path, names: list[str], are_fixed: bool, problems: dict[str
     document = atomic.read_json(path)
     try:
         label_of = _labels(document["categories"], names, are_fixed)
+        numbers = Counter(image["id"] for image in document["images"])
+        if len(numbers) < len(document["images"]):
+            twice = [number for number, count in numbers.items() if count > 1]
+            raise ValueError(f"several images have the id {twice[0]!r}, so that nobody knows whose its boxes are")
         boxes = _boxes(
             document["annotations"], {image["id"]: image for image in document["images"]}, label_of, problems
         )
@@ -166,7 +172,8 @@ def _read_file(path: Path, names: list[str], are_fixed: bool, problems: dict[str
             if split not in ("", *SPLITS):
                 raise ValueError(f"split {split!r} of {image['file_name']} is none of {', '.join(SPLITS)}")
             frame = None if index is None else int(index)
-            images.append(BoxedImage(file, frame, corners, labels, _group(image, path.parent), split))
+            size = (int(image["width"]), int(image["height"])) if image.get("width") and image.get("height") else None
+            images.append(BoxedImage(file, frame, corners, labels, _group(image, path.parent), split, size=size))
         return images
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(
@@ -200,7 +207,11 @@ def _boxes(annotations: Sequence[dict[str, Any]], images: Mapping[Any, dict[str,
         if annotation.get("iscrowd"):
             problems["crowd boxes"].append(name)
             continue
-        x, y, width, height = map(float, annotation["bbox"])
+        try:
+            x, y, width, height = map(float, annotation["bbox"])
+        except (KeyError, TypeError, ValueError):
+            problems["boxes that are not four numbers"].append(f"{name} {annotation.get('bbox')!r}")
+            continue
         if not math.isfinite(x + y + width + height) or width <= 0 or height <= 0:
             problems["boxes without extent"].append(f"{name} {annotation['bbox']}")
             continue

@@ -60,7 +60,8 @@ class CocoPictures:
 def load(data: CocoData, cache: Path, limit: int) -> tuple[CocoPictures, CocoData]:
     """Pictures with no side above ``limit`` pixels, and what is left of the data when some cannot be decoded.
 
-    Those are left out and reported in the returned data. Raises RecordError when none is left.
+    Those are left out and reported in the returned data, as are pictures of another size than their boxes speak of, and
+    boxes outside of pictures whose size the file did not tell. Raises RecordError when none is left.
     """
     by_file: dict[Path, list[BoxedImage]] = defaultdict(list)
     for image in data.images:
@@ -80,8 +81,16 @@ def load(data: CocoData, cache: Path, limit: int) -> tuple[CocoPictures, CocoDat
                     f"{path.name} frame {image.frame_index}"
                 )
                 continue
+            if image.size and image.size != (found := (sizes[name][0], sizes[name][1])):
+                problems.setdefault("pictures of another size than the file of boxes says", []).append(
+                    "{} ({}x{}, not {}x{})".format(path.name, *found, *image.size)
+                )
+                continue
+            picture = _scaled(folder / name, image, sizes[name])
+            if outside := len(image.labels) - len(picture.labels):
+                problems.setdefault("boxes outside their picture", []).extend([path.name] * outside)
             kept.append(image)
-            cached.append(_scaled(folder / name, image, sizes[name]))
+            cached.append(picture)
     left = replace(data, images=tuple(kept), problems={kind: tuple(found) for kind, found in problems.items()})
     if not kept:
         raise RecordError(f"not one picture can be read.\n{left.report}")
@@ -100,7 +109,8 @@ def _scaled(file: Path, image: BoxedImage, sizes: Sequence[int]) -> CachedPictur
     scale = np.array([width / source_width, height / source_height] * 2, np.float32)
     most = np.array([width, height] * 2, np.float32)
     boxes = np.clip(np.array(image.boxes_xyxy, np.float32).reshape(-1, 4) * scale, 0, most)
-    return CachedPicture(file, boxes, np.array(image.labels, np.int64))
+    is_inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return CachedPicture(file, boxes[is_inside], np.array(image.labels, np.int64)[is_inside])
 
 
 def _name(image: BoxedImage) -> str:

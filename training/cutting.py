@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mousetal.dataset import Dataset, VideoEntry
+from mousetal.intervals import merge
 from mousetal.types import Float64Array, FrameRange, Label
 from training.clips import UNSCORED
 
@@ -43,10 +44,11 @@ class CutRules:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One clip to be: the class it is cut for, and its frames."""
+    """One clip to be: the class it is cut for, its frames, and the bout that it holds or holds a piece of, if any."""
 
     behavior: str
     frames: FrameRange
+    bout: FrameRange | None = None
 
 
 def frame_labels(dataset: Dataset, entry: VideoEntry, labels: Sequence[Label]) -> npt.NDArray[np.int8]:
@@ -81,13 +83,19 @@ def plan_cuts(
     """
     fps, total = float(entry.fps), entry.num_frames
     span = max(1, math.ceil(rules.window_s * fps))
-    cuts = [cut for label in labels for cut in _around(label, total, span, rules, fps)]
-    busy_s = sum(len(label.frames) for label in labels) / fps
+    bouts = [
+        Label(behavior, frames)  # one, where several people scored it
+        for behavior in dict.fromkeys(label.behavior for label in labels)
+        for frames in merge(label.frames for label in labels if label.behavior == behavior)
+    ]
+    cuts = [cut for bout in bouts for cut in _around(bout, total, span, rules, fps)]
+    busy_s = sum(len(bout.frames) for bout in bouts) / fps
     count = max(rules.least_idle, round(rules.idle_per_behavior * busy_s / rules.clip_s))
     length = min(total, max(span, round(rules.clip_s * fps)))
     free = _free_starts(classes, length, round(rules.guard_s * fps))
     hard = min(count, round(rules.hard_share * count)) if interest.any() else 0
-    starts = _apart(_hardest(free, interest, length, hard) + _spread(free, count - hard, rng), length // 2)
+    hardest = _hardest(free, interest, length, hard)
+    starts = _apart(hardest + _spread(free, count - len(hardest), rng), length // 2)
     cuts += [Cut(dataset.background, FrameRange(start, start + length)) for start in starts]
     return sorted(cuts, key=lambda cut: (cut.frames.start_frame, cut.frames.end_frame, cut.behavior))
 
@@ -104,7 +112,7 @@ def _around(label: Label, total: int, span: int, rules: CutRules, fps: float) ->
         side = max(math.ceil(0.75 * span), math.ceil(missing / 2))
         first = max(0, min(start - side, total - span))
         last = min(total, max(end + side, first + span))
-        cuts.append(Cut(label.behavior, FrameRange(first, last)))
+        cuts.append(Cut(label.behavior, FrameRange(first, last), label.frames))
         start = end
     return cuts
 

@@ -16,12 +16,18 @@ from mousetal.errors import MousetalError, SettingsError
 OK, FAILED, USAGE, DEFECT, INTERRUPTED = 0, 1, 2, 3, 130
 
 
-def guarded(program: Callable[[], int], too_large: str = "") -> int:
-    """Run the program; its exit code, whatever happens in it. ``too_large`` says what to lower when memory runs out."""
+GOES_ON = "What is finished is kept; run the same command again to go on."
+
+
+def guarded(program: Callable[[], int], too_large: str = "", stopped: str = GOES_ON) -> int:
+    """Run the program; its exit code, whatever happens in it.
+
+    ``too_large`` says what to lower when memory runs out, ``stopped`` what is left when a person interrupts it.
+    """
     try:
         return program()
     except KeyboardInterrupt:
-        print("Interrupted. What is finished is kept; run the same command again to go on.", file=sys.stderr)
+        print(f"Interrupted. {stopped}", file=sys.stderr)
         return INTERRUPTED
     except MousetalError as error:
         print(f"error: {error}", file=sys.stderr)

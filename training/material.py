@@ -54,7 +54,8 @@ def gather(
             materials[entry.path] = Material(labels)
             boxes = datasets.read_stored_boxes(dataset, entry)
             is_kept = not entry.boxes_by or entry.boxes_by.startswith(boxing.BY_AUTOLABEL) or entry.boxes_by == name
-            if boxes and (is_kept or detector is None):
+            is_found = boxes or (entry.boxes_by and dataset.boxes_path(entry).exists())  # none in an empty arena
+            if is_found and (is_kept or detector is None):
                 report.boxes_kept.append(entry.path)
                 materials[entry.path] = Material(labels, packed_boxes(boxes))
             elif detector is None and needs_boxes:

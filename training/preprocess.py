@@ -34,29 +34,18 @@ from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import MousetalError, RecordError, VideoError
 from mousetal.sidebyside import Over, per_core
 from training import boxes as boxing
-from training import datasetlock, preprocessreport, recordings
-from training.clipping import Loss, Shape, cut_video
+from training import datasetlock, preprocessknobs, preprocessreport, recordings
+from training.clipping import Loss, cut_video
 from training.cliprecords import Record, key_of, records, slug
 from training.clips import TABLE_NAME, Clip, ClipTable, write_table
-from training.cutting import CutRules, frame_labels, plan_cuts
+from training.cutting import frame_labels, plan_cuts
 from training.exitcodes import FAILED, OK, guarded
 from training.hardnegatives import Earlier
-from training.knobs import read
 from training.material import Material, gather
+from training.preprocessknobs import Knobs
 from training.preprocessreport import Report
 from training.recordings import Same
-from training.splits import TEST, assign, leaks, matters
-
-
-@dataclass(frozen=True)
-class Knobs:
-    """Everything that can be turned; see `CutRules` and `Shape` for what clips look like."""
-
-    seed: int = 0
-    test_share: float = 0.2  # of the videos, at most ten of them
-    validation_share: float = 0.15
-    cut: CutRules = field(default_factory=CutRules)
-    shape: Shape = field(default_factory=Shape)
+from training.splits import TEST, assign, leaks, matters, shared_days
 
 
 def split(
@@ -90,6 +79,12 @@ def split(
         for place, behavior in enumerate(dataset.behaviors):
             if mine and not sum(seconds[entry.path][place] for entry in mine):
                 report.notes.append(f"{behavior} never happens in {side}")
+    report.notes += shared_days(dataset.videos)
+    if unscored := [entry.path for entry in dataset.videos if not entry.scored_ranges]:
+        report.notes.append(
+            f"{len(unscored)} videos give no clips, for nobody has scored them (training.import_videos --unnamed): "
+            f"{', '.join(unscored[:3])}{', ...' if len(unscored) > 3 else ''}"
+        )
     datasets.write(dataset)
     return dataset, same
 
@@ -112,27 +107,34 @@ def clips_of(
     record = Record.of(folder, entry)
     doubt = hard.key(entry) if hard is not None else ""
     key = key_of(entry, material.labels, material.boxes, dataset.classes, knobs.seed, knobs.cut, knobs.shape, doubt)
+    path = dataset.video_path(entry)
     if (known := record.read(key)) is not None:
-        return Cutting(known, is_reused=True)
+        if not record.is_of(path):
+            _require_content(path, entry)
+            record.now_of(path)
+        return Cutting(known, is_reused=True, loss=record.loss)
     (folder / TABLE_NAME).unlink(missing_ok=True)  # it must not list clips that are about to change
     record.forget()
-    path = dataset.video_path(entry)
     info = video.probe(path)
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
-            raise VideoError(f"{entry.path}: the file is another than when it was imported. Import it again.")
+    _require_content(path, entry)
     boxes = material.table(info.num_frames)
     interest = boxing.movement(boxes)
-    if hard is not None and (found := hard.sureness(entry, info.num_frames)) is not None:
-        interest = found
+    if hard is not None and (sure := hard.sureness(entry, info.num_frames)) is not None:
+        interest = np.where(sure > 0, 1 + sure, interest / (1 + interest.max(initial=0)))  # doubt first, then movement
     rng = np.random.default_rng([knobs.seed, int(slug(entry)[:8], 16)])
     classes = frame_labels(dataset, entry, material.labels)
     cuts = plan_cuts(dataset, entry, material.labels, classes, interest, knobs.cut, rng)
     record.begin(entry, key)
     loss = Loss()
     clips, without = cut_video(info, entry, cuts, classes, boxes, folder, knobs.shape, loss, over)
-    record.finish(dataset.classes, clips)
+    record.finish(dataset.classes, clips, loss, path)
     return Cutting(clips, False, without, loss)
+
+
+def _require_content(path: Path, entry: VideoEntry) -> None:
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+            raise VideoError(f"{entry.path}: the file is another than when it was imported. Import it again.")
 
 
 def cut_all(
@@ -164,18 +166,24 @@ def cut_all(
 def weigh(clips: Sequence[Clip], classes: Sequence[str]) -> list[Clip]:
     """The clips with weights that add up to 1 in every class and split.
 
-    Half of a clip's weight is its share of the class's frames, half its share of the class's clips: long bouts do not
-    drown short ones, and one scorer's habit of splitting bouts does not count either.
+    Half of a clip's weight is its share of the class's frames, half its share of the class's events: a bout that is cut
+    into several clips is one event, and so is an idle clip. So long bouts do not drown short ones, and one scorer's
+    habit of splitting bouts does not count for all either.
     """
     own = [max(1, int((clip.frame_labels == classes.index(clip.behavior)).sum())) for clip in clips]
     frames: Counter[tuple[str, str]] = Counter()
-    mates: Counter[tuple[str, str]] = Counter()
     for clip, count in zip(clips, own, strict=True):
         frames[clip.behavior, clip.split] += count
-        mates[clip.behavior, clip.split] += 1
+    events = [(clip.behavior, clip.split, clip.video, clip.bout or clip.frames) for clip in clips]
+    pieces = Counter(events)
+    mates = Counter((behavior, split) for behavior, split, *_ in pieces)
     return [
-        replace(clip, weight=0.5 * count / frames[clip.behavior, clip.split] + 0.5 / mates[clip.behavior, clip.split])
-        for clip, count in zip(clips, own, strict=True)
+        replace(
+            clip,
+            weight=0.5 * count / frames[clip.behavior, clip.split]
+            + 0.5 / mates[clip.behavior, clip.split] / pieces[event],
+        )
+        for clip, count, event in zip(clips, own, events, strict=True)
     ]
 
 
@@ -264,12 +272,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(given: argparse.Namespace) -> int:
-    knobs = read(Knobs, given.config)
+    knobs = preprocessknobs.read(given.config)
     if given.split_only:
         dataset, report = split_only(given.dataset, knobs, given.resplit)
         print("\n".join(preprocessreport.said_of_split(report, dataset)))
         return _code(report)
-    table, report = preprocess(given.dataset, given.clips, given.detector, knobs, given.hard_negatives, given.resplit)
+    table, report = preprocess(
+        given.dataset, given.clips, given.detector, knobs, given.hard_negatives, given.resplit, given.device
+    )
     print(preprocessreport.said(report, table))
     if not table.clips:
         print("no clip came of it; see above", file=sys.stderr)

@@ -31,7 +31,7 @@ from mousetal.dataset import Dataset, VideoEntry
 from mousetal.errors import RecordError, SettingsError
 from mousetal.intervals import BoolArray
 from mousetal.types import Float64Array
-from training import clipfloor, foldruns, knobs, preprocess, rat_clips
+from training import clipfloor, foldruns, knobs, preprocess, preprocessknobs, rat_clips
 from training.clips import ClipTable
 from training.evaluation.comparison import Comparison, of_result
 from training.exitcodes import OK, guarded
@@ -82,7 +82,7 @@ def prepare(real: Path, work: Path, num_folds: int) -> Bench:
     # All sides are decided by the folds, so that preprocess has nothing to deal out and cuts every clip, once.
     dataset = replace(dataset, videos=tuple(replace(entry, split="train") for entry in dataset.videos))
     datasets.write(dataset)
-    settings = knobs.read(preprocess.Knobs, CONFIGS / "rat_clips-preprocess.toml")
+    settings = preprocessknobs.read(CONFIGS / "rat_clips-preprocess.toml")
     table, report = preprocess.preprocess(dataset.root, work / "clips", None, settings)
     if report.failed:
         raise RecordError(f"{len(report.failed)} clips failed, the first: {next(iter(report.failed.items()))}")

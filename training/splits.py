@@ -44,9 +44,11 @@ def assign(
     """A side for every video; those that have one keep it, and take their group along, as do the ``same`` recordings.
 
     ``seconds`` gives per video the time of each behaviour. About ``test_share`` of the videos, at most ten, are for
-    testing. Groups are dealt out one by one, those with the most of a rare behaviour first, each to the side that is
-    furthest behind its share of videos and of every behaviour's time.
+    testing; a share of 0 leaves a side empty. Groups are dealt out one by one, those with the most of a rare behaviour
+    first, each to the side that is furthest behind its share of videos and of every behaviour's time. Videos that
+    nobody has scored would tell nothing in a test: they count as none, and groups of such alone are for training.
     """
+    counted = {one.path for one in entries if one.scored_ranges} or {one.path for one in entries}
     groups: dict[str, list[VideoEntry]] = {}
     for entry in entries:
         groups.setdefault(group_of(entry), []).append(entry)
@@ -57,21 +59,26 @@ def assign(
         for name, members in groups.items()
         if len(found := {one.split for one in members if one.split}) > 1
     ]
-    if len(groups) < 3:
-        what = "one animal" if len(groups) == 1 else f"{len(groups)} animals"
+    for name, members in groups.items():
+        if not counted & {one.path for one in members}:
+            sides[name] = sides[name] or TRAIN
+    num_groups = sum(bool(counted & {one.path for one in members}) for members in groups.values())
+    if num_groups < 3:
+        what = "one animal" if num_groups == 1 else f"{num_groups} animals"
         notes.append(
             f"{what} only (or none named): a split by animal into train, validation and test needs three. "
             f"Numbers will say how the model does on these animals, not on others."
         )
-    weights = np.array([_weight(members, seconds) for members in groups.values()])
+    weights = np.array([_weight(members, seconds, counted) for members in groups.values()])
     totals = np.where(weights.sum(axis=0) > 0, weights.sum(axis=0), 1)
     weights = weights / totals
-    most = min(test_share, MOST_TEST_VIDEOS / max(1, len(entries)))
+    most = min(test_share, MOST_TEST_VIDEOS / max(1, len(counted)))
     wanted = {TRAIN: 1 - most - validation_share, VALIDATION: validation_share, TEST: most}
-    if len(groups) == 1:
+    if num_groups == 1:
         wanted = {TRAIN: 1.0}
-    elif len(groups) == 2:
+    elif num_groups == 2:
         wanted = {TRAIN: 1 - validation_share, VALIDATION: validation_share}
+    wanted = {side: share for side, share in wanted.items() if share > 0}
     names = list(groups)
     have = {side: np.zeros(weights.shape[1]) for side in wanted}
     for name, weight in zip(names, weights, strict=True):
@@ -104,9 +111,10 @@ def _join_copies(groups: dict[str, list[VideoEntry]], same: Sequence[Same]) -> N
             groups[a] += groups.pop(b)
 
 
-def _weight(members: Sequence[VideoEntry], seconds: Mapping[str, Sequence[float]]) -> list[float]:
-    """Number of videos, then seconds of each behaviour."""
-    return [float(len(members)), *np.sum([seconds[one.path] for one in members], axis=0).tolist()]
+def _weight(members: Sequence[VideoEntry], seconds: Mapping[str, Sequence[float]], counted: set[str]) -> list[float]:
+    """Number of videos that are counted, then seconds of each behaviour."""
+    videos = sum(one.path in counted for one in members)
+    return [float(videos), *np.sum([seconds[one.path] for one in members], axis=0).tolist()]
 
 
 def matters(a: VideoEntry, b: VideoEntry) -> bool:
@@ -117,7 +125,10 @@ def matters(a: VideoEntry, b: VideoEntry) -> bool:
 
 
 def leaks(entries: Sequence[VideoEntry], same: Sequence[Same] = ()) -> list[str]:
-    """What is on two sides at once: an animal, a session, the same file, or the ``same`` recording in two files."""
+    """What is on two sides at once: an animal, a session, the same file, or the ``same`` recording in two files.
+
+    A session counts where no animal is named. Else it may be a day on which every animal was filmed, see `shared_days`.
+    """
     found = []
     for what, name_of in (("animal", _subject), ("session", _session), ("content", _content)):
         sides: dict[str, dict[str, str]] = {}
@@ -138,12 +149,27 @@ def leaks(entries: Sequence[VideoEntry], same: Sequence[Same] = ()) -> list[str]
     return found
 
 
+def shared_days(entries: Sequence[VideoEntry]) -> list[str]:
+    """A note on sessions of named animals that are on several sides, for people to judge; none without such."""
+    sides: dict[str, set[str]] = {}
+    for entry in entries:
+        if entry.split and entry.session and entry.subject:
+            sides.setdefault(entry.session, set()).add(entry.split)
+    shared = [name for name, where in sides.items() if len(where) > 1]
+    if not shared:
+        return []
+    return [
+        f"of different animals on several sides: session {', '.join(shared[:3])}{', ...' if len(shared) > 3 else ''}. "
+        "That is right where a session is a day; where it is one recording, give its videos one subject."
+    ]
+
+
 def _subject(entry: VideoEntry) -> str:
     return entry.subject
 
 
 def _session(entry: VideoEntry) -> str:
-    return entry.session
+    return "" if entry.subject else entry.session
 
 
 def _content(entry: VideoEntry) -> str:

@@ -252,19 +252,27 @@ def _main(arguments: argparse.Namespace) -> int:
     else:
         learn, rest = coco.by_split(told, knobs.validation_share, knobs.seed)
     print(f"all: {told.report}\nto learn from: {len(learn.images)} pictures, to validate on: {len(rest.images)}")
+    if knobs.validation:
+        print(f"for validation: {rest.report}")
+    if both := sorted({image.group for image in learn.images} & {image.group for image in rest.images}):
+        print(f"warning: learned from and validated on are the same {len(both)} groups ({', '.join(both[:3])}"
+              f"{', ...' if len(both) > 3 else ''}), so AP will look better than it is on other animals.")  # fmt: skip
     if not rest.images:
         print("There is one group (subject, session or video) only, so there is nothing to validate on: no AP, and "
               f"the score threshold is {detectorcard.FALLBACK_THRESHOLD} unseen.")  # fmt: skip
     if arguments.check:
         return exitcodes.OK
+    learn, rest = (replace(one, problems={}) for one in (learn, rest))  # told above; new ones come with reading
     team = join(arguments.device)
     if not team.is_first:
         team.wait()  # the first process decodes the pictures, the others find them in the cache
     data, learn = coco_pictures.load(learn, arguments.cache, knobs.picture_limit)
-    validation = coco_pictures.load(rest, arguments.cache, knobs.picture_limit)[0] if rest.images else None
+    validation = None
+    if rest.images:
+        validation, rest = coco_pictures.load(rest, arguments.cache, knobs.picture_limit)
     if team.is_first:
         team.wait()
-        print(f"read: {learn.report}")
+        print(f"read: {learn.report}" + (f"\nread for validation: {rest.report}" if rest.images else ""))
     train(knobs, data, arguments.out, validation, told.classes, team, [image.folder for image in learn.images])
     if arguments.export and team.is_first:
         runfolder.export_best(arguments.out, arguments.export)

@@ -246,6 +246,23 @@ def test_nothing_found_writes_nothing(
     assert "--store needs --dataset" in capsys.readouterr().err
 
 
+def test_on_the_sheet_a_video_is_called_by_its_animal_too() -> None:
+    assert autolabel.called(Path("dataset/films/datasets/mouse-01/video/day-1.mp4")) == "mouse-01/day-1"
+    assert autolabel.called(Path("/lab/mouse-02/day-1.mp4")) == "mouse-02/day-1"
+    assert autolabel.called(Path("day-1.mp4")) == "day-1"
+
+
+def test_one_who_interrupts_is_told_that_the_next_start_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(autolabel, "_label_all", interrupted)
+    assert run(monkeypatch, "--videos", tmp_path, "--out", tmp_path / "boxes") == 130
+    assert capsys.readouterr().err == "Interrupted. Nothing is written to --out; a new start begins anew.\n"
+
+
 def test_animals_are_never_parted_by_the_split() -> None:
     recordings = [Recording(Path(f"{i}.mp4"), subject=f"m{i // 3}") for i in range(12)]
     split = with_splits(recordings, 0.25, seed=1)

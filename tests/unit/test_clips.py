@@ -27,7 +27,7 @@ def a_clip(folder: Path, number: int = 1, frames: int = 6) -> tuple[Clip, np.nda
     labels = np.array([0, 0, 1, 1, 0, -1][:frames], np.int8)
     clip = Clip(
         path, "mice/video/a, b.mp4", "Head/Body TWITCH", FrameRange(100, 100 + frames), FPS, "m1", "s1", "train", 0.5,
-        labels, boxes, offsets, sizes,
+        labels, boxes, offsets, sizes, FrameRange(102, 104) if number == 1 else None,
     )  # fmt: skip
     return clip, pixels
 
@@ -54,12 +54,13 @@ def test_the_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     table = read_table(tmp_path)
     assert table.classes == ("idle", "Head/Body TWITCH")
     for one, other in zip(clips, table.clips, strict=True):
-        for name in ("path", "video", "behavior", "frames", "fps", "subject", "session", "split", "weight"):
+        for name in ("path", "video", "behavior", "frames", "fps", "subject", "session", "split", "weight", "bout"):
             assert getattr(one, name) == getattr(other, name)
         for name in ("frame_labels", "boxes_xyxy", "offsets", "sizes"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     first_row = (tmp_path / "clips.csv").read_text().splitlines()[1]
     assert first_row.startswith('"mice/video/a, b.mp4",Head-Body_TWITCH/a_clip_001.avi,100,104,1,5,')
+    assert first_row.endswith(",102,103"), "the bout, both ends counted"
 
 
 def test_an_empty_table_is_a_table(tmp_path: Path) -> None:

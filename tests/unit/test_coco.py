@@ -69,6 +69,8 @@ def test_what_is_wrong_is_left_out_and_counted(folder: Path) -> None:
         {"id": 15, "image_id": 8, "category_id": 3, "bbox": [1, 1, 5, 5], "iscrowd": 1},
         {"id": 16, "image_id": 8, "category_id": 3, "bbox": [-4, 40, 10, 20]},
         {"id": 17, "image_id": 8, "category_id": 3, "bbox": [float("nan"), 1, 5, 5]},
+        {"id": 18, "image_id": 8, "category_id": 3, "bbox": [1, 1, 5]},
+        {"id": 19, "image_id": 8, "category_id": 3},
     ]
     document["annotations"] += wrong
     write(folder, document)
@@ -77,6 +79,7 @@ def test_what_is_wrong_is_left_out_and_counted(folder: Path) -> None:
         "boxes of unknown categories": 1,
         "boxes of unknown images": 1,
         "boxes without extent": 2,
+        "boxes that are not four numbers": 2,
         "boxes outside their picture": 1,
         "crowd boxes": 1,
         "boxes cut at the picture's edge": 1,
@@ -107,7 +110,8 @@ def test_files_with_other_categories_are_matched_by_name(folder: Path, tmp_path:
 @pytest.mark.parametrize(
     "change",
     [{"annotations": None}, {"images": [{"id": 1}]}, {"categories": [{"id": 1}]},
-     {"images": [{"id": 7, "file_name": "a_001.png", "split": "tset"}]}],
+     {"images": [{"id": 7, "file_name": "a_001.png", "split": "tset"}]},
+     {"images": [{"id": 7, "file_name": "a_001.png"}, {"id": 7, "file_name": "a_002.png"}]}],
 )  # fmt: skip
 def test_a_file_that_is_no_coco_file_is_refused(folder: Path, change: dict[str, Any]) -> None:
     write(folder, CLEAN | change)
@@ -199,6 +203,27 @@ def test_files_and_frames_that_cannot_be_read_are_told_and_left_out(folder: Path
         (folder / name).write_bytes(b"neither")
     with pytest.raises(RecordError, match="not one picture can be read"):
         coco_pictures.load(coco.read([folder]), tmp_path / "cache", limit=80)
+
+
+def test_a_picture_of_another_size_than_its_boxes_speak_of_is_told_and_left_out(folder: Path, tmp_path: Path) -> None:
+    document = copy.deepcopy(CLEAN)
+    document["images"][0] |= {"width": 640, "height": 480}  # labelled before it was made smaller
+    write(folder, document)
+    pictures, left = coco_pictures.load(coco.read([folder]), tmp_path / "cache", limit=80)
+    assert [image.path.name for image in left.images] == ["a_002.png", "film.mp4"]
+    assert len(pictures) == 2
+    assert "1 pictures of another size than the file of boxes says: a_001.png (64x48, not 640x480)" in left.report
+
+
+def test_boxes_outside_a_picture_whose_size_the_file_does_not_tell_are_left_out(folder: Path, tmp_path: Path) -> None:
+    document = copy.deepcopy(CLEAN)
+    del document["images"][0]["width"]
+    document["annotations"].append({"id": 3, "image_id": 7, "category_id": 3, "bbox": [500, 10, 20, 12]})
+    write(folder, document)
+    pictures, left = coco_pictures.load(coco.read([folder]), tmp_path / "cache", limit=80)
+    assert pictures.picture(0).boxes_xyxy.tolist() == [[10, 10, 30, 22]]
+    assert pictures.picture(0).labels.tolist() == [1]
+    assert "1 boxes outside their picture: a_001.png" in left.report
 
 
 # --- augmentation: whatever is done to a picture, its box stays on what it was on

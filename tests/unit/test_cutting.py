@@ -54,6 +54,33 @@ def test_a_long_bout_is_cut_into_pieces_of_at_most_five_seconds() -> None:
     assert len(pieces) == 4
 
 
+def test_pieces_of_a_bout_know_that_they_are_one_and_idle_has_none() -> None:
+    dataset, rng = Dataset(Path(), BEHAVIORS), np.random.default_rng(0)
+    labels = [Label(TWITCH, FrameRange(20, 23)), Label(GROOM, FrameRange(100, 500))]
+    classes = frame_labels(dataset, ENTRY, labels)
+    cuts = plan_cuts(dataset, ENTRY, labels, classes, np.zeros(1000), CutRules(), rng)
+    bouts = {label.behavior: label.frames for label in labels}
+    assert all(cut.bout == bouts.get(cut.behavior) for cut in cuts)
+
+
+def test_a_bout_that_three_people_scored_is_one() -> None:
+    labels = [Label(TWITCH, FrameRange(500 + n, 505 + n), rater=name) for n, name in enumerate("abc")]
+    labels.append(Label(GROOM, FrameRange(503, 520), rater="a"))
+    cuts = cuts_of(labels)
+    assert [behavior for behavior, *_ in cuts if behavior != "idle"] == [TWITCH, GROOM]
+    once = cuts_of([Label(TWITCH, FrameRange(500, 507)), labels[-1]])
+    assert cuts == once, "idle is no more for it, either"
+
+
+def test_where_little_is_hard_idle_is_not_less() -> None:
+    dataset, interest = Dataset(Path(), BEHAVIORS), np.zeros(5000)
+    interest[2500] = 1.0  # one place for the four clips that might be hard
+    rules = CutRules(least_idle=10, hard_share=0.4)
+    entry, classes = replace(ENTRY, num_frames=5000), np.zeros(5000, np.int8)
+    cuts = plan_cuts(dataset, entry, [], classes, interest, rules, np.random.default_rng(0))
+    assert len(cuts) >= 9, "ten, less one that may lie upon the hard one"
+
+
 def test_idle_comes_from_all_over_the_video() -> None:
     idle = [start for behavior, start, _ in cuts_of([Label(GROOM, FrameRange(480, 520))]) if behavior == "idle"]
     assert min(idle) < 250 < 750 < max(idle)
@@ -85,4 +112,4 @@ def test_keys_of_records_stay_what_they_were() -> None:
     entry = replace(ENTRY, subject="m1", split="train")
     boxes = (FrameBox(0, (1.0, 2.0, 3.5, 4.0), 0.9, "detected"),)
     key = key_of(entry, [Label("groom", FrameRange(3, 9))], boxes, ("idle", "groom"), 0, CutRules(), Shape(), "")
-    assert key == "c9fc0232bbb5bd3c5e3eede411aaef25de1580562e7fc7d014992b8ebc9f88bf"
+    assert key == "139b8ea2d4def2db21082b83224d7899c4edf4a37c8bbd3b3a69f243e70d5014"

@@ -16,11 +16,12 @@ from mousetal.detector.config import NetworkConfig
 from mousetal.detector.network import build
 from mousetal.errors import ModelError, RecordError, SettingsError
 from training import exitcodes, train_detector
-from training.detectorknobs import Knobs
+from training.detectorknobs import Knobs, check
 from training.filmpictures import film_images
 from training.knobs import add_flags, read
 from training.pictures import Images
 from training.synthetic import Film
+from training.team import Team
 from training.weightaverage import Average
 
 KNOBS = Knobs(
@@ -131,6 +132,13 @@ def test_published_variants_can_be_named() -> None:
 @pytest.mark.parametrize("size", ["toy", "full"])
 def test_the_demo_detectors_configurations_are_read(size: str, root: Path) -> None:
     assert read(Knobs, root / "training" / "configs" / "train-demo" / f"{size}-detector.toml").steps >= 100
+
+
+def test_the_published_recipe_is_read_and_describes_its_network(root: Path) -> None:
+    knobs = read(Knobs, root / "training" / "configs" / "detector-r18vd.toml")
+    check(knobs, Team())
+    train_detector.network_config(knobs).check_input_size(knobs.input_size)
+    assert train_detector.learning_rate(2000, knobs) == 1e-4
 
 
 def test_a_program_ends_with_the_code_of_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mousetal import dataset as datasets
 from mousetal.errors import OutputError
+from mousetal.types import FrameBox
 from tests.fixtures import videos
 from training import import_videos
 from training.importing import store
@@ -59,6 +61,19 @@ def test_a_video_whose_file_is_gone_is_taken_from_where_it_lies_now(films: Path,
     assert [content_hash(dataset.video_path(one)) for one in dataset.videos] == [first.sha256, second.sha256]
     assert Path(dataset.videos[0].source).parent == moved.resolve()
     assert dataset.video_path(first).is_symlink() == (storage == "reference")
+
+
+def test_a_video_that_was_exchanged_keeps_its_side_and_loses_the_boxes_of_the_old_one(films: Path, here: Path) -> None:
+    assert run("--videos", films / "m3.mp4", "--storage", "reference", "--write") == 0
+    dataset = datasets.read(here / "dataset")
+    entry = replace(dataset.videos[0], split="test", boxes_by="a detector")
+    datasets.write(dataset.with_entry(entry))
+    datasets.write_stored_boxes(dataset, entry, [FrameBox(0, (1.0, 2.0, 3.0, 4.0), 1.0, "detected")], [0.0])
+    videos.write_video(films / "m3.mp4", num_frames=14)
+    assert run("--videos", films / "m3.mp4", "--storage", "reference", "--write") == 0
+    (now,) = datasets.read(here / "dataset").videos
+    assert (now.path, now.num_frames, now.split, now.boxes_by) == (entry.path, 14, "test", "")
+    assert datasets.read_stored_boxes(dataset, now) == ()
 
 
 def test_no_hard_link_across_disks_is_said_with_the_way_out(

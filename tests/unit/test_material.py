@@ -69,6 +69,14 @@ def test_boxes_of_every_nth_frame_become_boxes_of_all_and_gaps_stay() -> None:
     assert np.isnan(table[70]).all()
 
 
+def test_there_is_no_movement_where_no_box_is_known() -> None:
+    boxes = np.full((40, 4), np.nan)
+    assert boxing.movement(boxes).tolist() == [0.0] * 40
+    boxes[20:] = [[n, 0, n + 10, 10] for n in range(20)]
+    assert boxing.movement(boxes)[:17].tolist() == [0.0] * 17
+    assert boxing.movement(boxes)[30] == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     ("boxes_by", "found"),
     [("", 0), ("training.autolabel: movement", 0), ("watcher@" + "ab" * 6, 0), ("another@0123456789ab", 3)],
@@ -83,6 +91,29 @@ def test_only_boxes_of_another_detector_are_found_anew(
     assert len(report.boxes_found) == found
     expected = "watcher@" + "ab" * 6 if found else boxes_by
     assert {entry.boxes_by for entry in after.videos} == {expected}
+
+
+def test_a_video_in_which_no_animal_was_found_is_not_looked_through_again(
+    copied: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Blind(Watcher):
+        def predict(self, batch: DetectorBatch) -> list[Detections]:
+            self.asked += 1
+            nothing = np.zeros(0, np.float32)
+            return [Detections(batch.frame_indices[0], nothing.reshape(0, 4), nothing, np.zeros(0, np.int64))]
+
+    blind = Blind(Film(50_000, 4.0, size=(160, 120), fps=25))
+    monkeypatch.setattr(material, "_load", lambda *_: blind)
+    dataset = replace(copied, videos=tuple(replace(entry, boxes_by="another") for entry in copied.videos))
+    after, _ = material.gather(dataset, Path("detector"), preprocessreport.Report())
+    asked, report = blind.asked, preprocessreport.Report()
+    assert asked
+    after, materials = material.gather(after, Path("detector"), report)
+    assert (blind.asked, report.boxes_found, len(report.boxes_kept)) == (asked, [], 3)
+    assert all(len(one.boxes) == 0 for one in materials.values())
+    after.boxes_path(after.videos[0]).unlink()
+    material.gather(after, Path("detector"), report)
+    assert report.boxes_found == [after.videos[0].path], "boxes that were thrown away are found again"
 
 
 def test_an_interrupt_while_boxes_are_found_keeps_those_that_are_there(

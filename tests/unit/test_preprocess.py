@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,14 @@ from mousetal.geometry import crop_clip, square, union
 from mousetal.types import Frame, FrameRange, Label, VideoInfo
 from tests.fixtures.datasets import add_film, psnr, small_dataset
 from tests.fixtures.results import video_result
-from training import preprocess, preprocessreport
+from training import boxes as boxing
+from training import preprocess, preprocessknobs, preprocessreport
 from training.autolabel import recordings_of, with_splits
 from training.clipping import Shape
 from training.clips import Clip, read_frames, read_table
 from training.cutting import CutRules, frame_labels
 from training.hardnegatives import Earlier
-from training.preprocess import Knobs
+from training.preprocessknobs import Knobs
 from training.synthetic import BEHAVIORS
 
 GROOM, TWITCH = BEHAVIORS
@@ -101,6 +104,15 @@ def test_a_window_cut_from_a_clip_is_the_one_cut_from_the_video(made: tuple[Data
     assert psnr(crop_clip(list(read_frames(clip, window)), crop, 32), direct) > 30
 
 
+def test_a_video_that_nobody_has_scored_gives_no_clips_and_is_told(copied: tuple[Dataset, Path]) -> None:
+    dataset, folder = copied
+    entry = replace(dataset.in_split("train")[0], scored=())
+    datasets.write(dataset.with_entry(entry))
+    report = preprocess.preprocess(dataset.root, folder, None, KNOBS)[1]
+    assert any(entry.path in note and "nobody has scored" in note for note in report.notes)
+    assert {clip.behavior for clip in read_table(folder).clips if clip.video == entry.path} <= {*BEHAVIORS}
+
+
 def test_test_videos_stay_whole(made: tuple[Dataset, Path]) -> None:
     dataset, folder = made
     (test,) = dataset.in_split("test")
@@ -114,6 +126,20 @@ def test_the_weights_of_a_class_add_up_to_one_on_each_side(made: tuple[Dataset, 
         for behavior in {clip.behavior for clip in clips}:
             weights = [clip.weight for clip in clips if clip.split == side and clip.behavior == behavior]
             assert not weights or sum(weights) == pytest.approx(1, abs=1e-4)
+
+
+def test_half_of_the_weight_goes_by_frames_and_half_by_bouts_however_many_clips_a_bout_has() -> None:
+    def clip(start: int, end: int, bout: tuple[int, int] | None, behavior: str = GROOM) -> Clip:
+        labels = np.full(end - start, (*BEHAVIORS, "idle").index(behavior), np.int8)
+        nothing = np.zeros(0, np.int64)
+        return Clip(Path("x.avi"), "v", behavior, FrameRange(start, end), Fraction(25), "", "", "train", 1.0, labels,
+                    np.zeros((len(labels), 4), np.float32), nothing, nothing, bout and FrameRange(*bout))  # fmt: skip
+
+    clips = [clip(0, 100, (0, 300)), clip(100, 200, (0, 300)), clip(200, 300, (0, 300)), clip(900, 1000, (900, 1000)),
+             clip(400, 500, None, "idle"), clip(500, 600, None, "idle")]  # fmt: skip
+    weights = [one.weight for one in preprocess.weigh(clips, (*BEHAVIORS, "idle"))]
+    long_one, short_one = 0.5 * 3 / 4 + 0.5 / 2, 0.5 / 4 + 0.5 / 2
+    assert weights == pytest.approx([long_one / 3] * 3 + [short_one] + [0.5, 0.5])
 
 
 def test_the_loss_of_storing_is_measured(made: tuple[Dataset, Path]) -> None:
@@ -139,6 +165,13 @@ def test_nothing_changed_nothing_is_done(copied: tuple[Dataset, Path]) -> None:
     report = run(dataset, folder)
     assert (len(report.reused), report.done, report.removed) == (2, [], [])
     assert table_text(folder) == before
+
+
+def test_the_loss_of_clips_that_are_reused_is_told_again(copied: tuple[Dataset, Path]) -> None:
+    dataset, folder = copied
+    before = atomic.read_json(folder / preprocessreport.NAME)["stored"]
+    run(dataset, folder)
+    assert atomic.read_json(folder / preprocessreport.NAME)["stored"] == before
 
 
 def test_a_new_label_costs_its_own_video_only(copied: tuple[Dataset, Path]) -> None:
@@ -274,6 +307,36 @@ def test_unknown_settings_are_named(tmp_path: Path, capsys: Capture) -> None:
     assert "clip_seconds" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["test_share = 2.0", "validation_share = -0.1", "test_share = 0.6\nvalidation_share = 0.4", "[cut]\nclip_s = 0.0",
+     "[cut]\nmax_bout_s = 0.0", "[cut]\nguard_s = -5.0", "[cut]\nhard_share = 3.0", "[cut]\nwindow_s = inf",
+     "[cut]\nidle_per_behavior = nan", "[shape]\nquality = 500", "[shape]\nmargin = -0.6", "[shape]\ninput_size = 0"],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(text: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "p.toml").write_text(text)
+    assert preprocess.main(["--config", str(tmp_path / "p.toml"), "--dataset", str(tmp_path)]) == 2
+    assert text.splitlines()[-1].split(" ")[0] in capsys.readouterr().err
+
+
+def test_the_shipped_settings_are_all_there_are_with_their_defaults(root: Path) -> None:
+    shipped = root / "training" / "configs" / "preprocess.toml"
+    assert preprocessknobs.read(shipped) == Knobs()
+    written, told = tomllib.loads(shipped.read_text("utf-8")), asdict(Knobs())
+    assert {name: [*value] if isinstance(value, dict) else None for name, value in written.items()} == {
+        name: [*value] if isinstance(value, dict) else None for name, value in told.items()
+    }
+
+
+def test_the_detector_is_computed_where_the_user_says(
+    copied: tuple[Dataset, Path], root: Path, capsys: Capture
+) -> None:
+    dataset, folder = copied
+    words = ["--dataset", str(dataset.root), "--clips", str(folder), "--detector", str(root / "models/demo-detector")]
+    assert preprocess.main([*words, "--device", "cuda:77"]) == 2
+    assert "cuda:77" in capsys.readouterr().err
+
+
 def test_a_run_that_was_killed_goes_on_to_the_same_clips(copied: tuple[Dataset, Path], root: Path) -> None:
     dataset, folder = copied
     whole = table_text(folder)
@@ -318,6 +381,24 @@ def test_hard_idle_is_found_by_the_videos_content_whatever_it_was_called(
     report = preprocess.preprocess(dataset.root, folder, None, KNOBS, hard=tmp_path / "output")[1]
     assert f"hard negatives: {tmp_path / 'output'} has results of 1 of 3 videos" in report.notes
     assert (report.done, report.reused) == ([one.path], [other.path])
+
+
+def test_idle_is_cut_where_an_earlier_model_was_sure_of_something_though_nothing_moves_there(
+    copied: tuple[Dataset, Path], tmp_path: Path
+) -> None:
+    dataset, folder = copied
+    entry = dataset.in_split("train")[0]
+    classes = frame_labels(dataset, entry, datasets.read_labels(dataset, entry))
+    length, guard = round(1.2 * entry.fps), round(0.1 * entry.fps)
+    free = [start for start in range(guard, entry.num_frames - length - guard)
+            if not classes[start - guard : start + length + guard].any()]  # fmt: skip
+    boxes = boxing.per_frame(datasets.read_stored_boxes(dataset, entry), entry.num_frames)
+    moves = boxing.movement(boxes)
+    start = min(free, key=lambda one: moves[one + length // 2])
+    store_results(tmp_path / "output", entry.path, entry, start + length // 2, entry.sha256)
+    preprocess.preprocess(dataset.root, folder, None, KNOBS, hard=tmp_path / "output")
+    idle = [clip.frames for clip in read_table(folder).clips if clip.video == entry.path and clip.behavior == "idle"]
+    assert FrameRange(start, start + length) in idle
 
 
 def test_without_noted_hashes_results_are_found_by_name(copied: tuple[Dataset, Path], tmp_path: Path) -> None:
@@ -378,6 +459,22 @@ def test_a_file_that_was_changed_after_its_import_is_refused(copied: tuple[Datas
     with dataset.video_path(entry).open("ab") as file:
         file.write(b"\0")
     assert "another than when it was imported" in run(dataset, folder).failed[entry.path]
+
+
+def test_a_file_that_was_changed_after_its_clips_were_cut_is_noticed_and_another_date_is_not_enough(
+    copied: tuple[Dataset, Path],
+) -> None:
+    dataset, folder = copied
+    changed, touched = dataset.in_split("train")[0], dataset.in_split("validation")[0]
+    with dataset.video_path(changed).open("ab") as file:
+        file.write(b"\0")
+    os.utime(dataset.video_path(touched), (1, 1))
+    report = run(dataset, folder)
+    assert "another than when it was imported" in report.failed[changed.path]
+    assert report.reused == [touched.path]
+    assert {clip.video for clip in read_table(folder).clips} == {touched.path}
+    dataset.video_path(touched).unlink()
+    assert run(dataset, folder).reused == [touched.path], "videos that lie elsewhere now are not needed"
 
 
 def test_a_run_that_breaks_off_leaves_no_table_of_clips_that_are_gone(

@@ -12,7 +12,7 @@ from tests.fixtures.datasets import small_dataset
 from training import preprocess
 from training.clipping import Shape
 from training.cutting import CutRules
-from training.preprocess import Knobs
+from training.preprocessknobs import Knobs
 from training.recordings import Same
 
 KNOBS = Knobs(cut=CutRules(clip_s=1.2, least_idle=2, window_s=0.4, guard_s=0.1), shape=Shape(input_size=32))
@@ -32,7 +32,7 @@ def pair(split: Dataset, monkeypatch: pytest.MonkeyPatch) -> Same:
     (train,), (validation,) = split.in_split("train"), split.in_split("validation")
     found = Same(train.path, validation.path, ((2.0, 0.0),))
     monkeypatch.setattr(preprocess.recordings, "find", lambda *_: [found])
-    monkeypatch.setattr(preprocess, "read", lambda *_: KNOBS)
+    monkeypatch.setattr(preprocess.preprocessknobs, "read", lambda *_: KNOBS)
     return found
 
 

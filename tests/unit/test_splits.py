@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mousetal.dataset import VideoEntry
 from training.recordings import Same
-from training.splits import MOST_TEST_VIDEOS, assign, leaks, matters
+from training.splits import MOST_TEST_VIDEOS, assign, leaks, matters, shared_days
 
 
 def entry(name: str, subject: str = "", **more: str) -> VideoEntry:
@@ -117,8 +117,8 @@ def test_parts_of_one_recording_are_on_one_side_and_take_their_animals_along() -
 
 def test_leaks_are_found() -> None:
     one, other, *_ = entries = [
-        entry("a", "m1", split="train"), entry("b", "m2", split="test"), entry("c", "m3", split="train", session="s"),
-        entry("d", "m3", split="validation"), entry("e", "m5", split="test", session="s"),
+        entry("a", "m1", split="train"), entry("b", "m2", split="test"), entry("c", split="train", session="s"),
+        entry("d", "m3", split="validation"), entry("e", split="test", session="s"), entry("g", "m3", split="train"),
     ]  # fmt: skip
     same = [Same(one.path, other.path, ((3.5, 0.0),))]
     found = leaks([*entries, replace(one, path="a/video/f.mp4", subject="m6", split="validation")], same)
@@ -126,6 +126,42 @@ def test_leaks_are_found() -> None:
     assert any("(train) and a/video/b.mp4 (test) hold the same recording: a/video/a.mp4 at 3.5 s" in s for s in found)
     assert leaks([one, replace(other, split="train")], same) == []
     assert leaks(entries[1:2]) == []
+
+
+def test_a_day_on_which_every_animal_was_filmed_is_no_leak_but_told() -> None:
+    entries = [entry(f"{animal}-{day}", f"m{animal}", session=f"day {day}") for animal in range(6) for day in range(2)]
+    made = assign(entries, seconds_of(entries))
+    dealt = [replace(one, split=made.of[one.path]) for one in entries]
+    assert leaks(dealt) == []
+    (note,) = shared_days(dealt)
+    assert note.startswith("of different animals on several sides: session day 0, day 1. ")
+    assert shared_days([one for one in dealt if one.split == "train"]) == []
+    assert shared_days([replace(one, session=one.path) for one in dealt]) == []
+
+
+@given(st.integers(2, 9), st.sampled_from([("test", 0.0, 0.15), ("validation", 0.2, 0.0)]))
+def test_a_side_with_a_share_of_nothing_stays_empty(animals: int, asked: tuple[str, float, float]) -> None:
+    side, test_share, validation_share = asked
+    entries = lab(animals, 2)
+    made = assign(entries, seconds_of(entries), test_share, validation_share)
+    assert side not in made.of.values()
+    assert made.of.keys() == {one.path for one in entries}
+
+
+def test_videos_that_nobody_has_scored_fill_no_test() -> None:
+    scored = lab(6, 2)
+    unscored = [replace(entry(f"u{n}", f"u{n}"), scored=()) for n in range(40)]
+    entries = [*unscored, *scored]
+    seconds = seconds_of(scored)
+    made = assign(entries, seconds | {one.path: [0.0, 0.0] for one in unscored})
+    assert {made.of[one.path] for one in unscored} == {"train"}
+    alone = assign(scored, seconds)
+    assert Counter(made.of[one.path] for one in scored) == Counter(alone.of.values())
+    few = [*unscored, *lab(1, 3)]
+    made = assign(few, {one.path: [0.0, 0.0] for one in few})
+    assert {*made.of.values()} == {"train"}
+    assert "one animal only" in made.notes[0]
+    assert len({*assign(unscored, {one.path: [0.0] for one in unscored}).of.values()}) == 3, "labels may come later"
 
 
 def test_only_videos_that_are_or_may_come_to_be_on_two_sides_are_compared() -> None:

@@ -394,6 +394,12 @@ def test_the_program_goes_from_boxes_to_a_model_folder(
     assert "batch: 2 -> 1" in told.err
     assert mousetal.detector.load(tmp_path / "model").spec.classes == ("mouse",)
     assert (tmp_path / "run" / "metrics.json").exists()
+    same = ["--out", tmp_path / "other", "--validation", tmp_path, "--export", tmp_path / "other model"]
+    monkeypatch.setattr(sys, "argv", [*map(str, [*command, *same])])
+    assert train_detector.main() == 0
+    told = capsys.readouterr().out
+    assert "warning: learned from and validated on are the same 2 groups" in told
+    assert "read for validation: 6 pictures" in told
     monkeypatch.setattr(sys, "argv", ["train_detector", "--out", str(tmp_path / "run")])
     assert train_detector.main() == 2
     assert "name at least one folder of boxes" in capsys.readouterr().err

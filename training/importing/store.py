@@ -91,9 +91,12 @@ def _put(dataset: Dataset, planned: PlannedVideo, path: str, storage: str) -> Vi
         place_file(found.path, target, storage)
     if found.path.parent.name == "video":
         _copy_figures(found.path, dataset.root / datasets.sibling(path, "ann", ".json"))
+    before = next((one for one in dataset.videos if one.path == path), None)
+    if before is not None:  # the file at this place was exchanged: its boxes are those of another recording
+        dataset.boxes_path(before).unlink(missing_ok=True)
     return VideoEntry(
         path, found.sha256, info.num_frames, info.fps, info.width, info.height, info.duration_seconds,
-        storage=STORAGES[storage], source=str(found.path.resolve()), scored=(),
+        storage=STORAGES[storage], source=str(found.path.resolve()), scored=(), split=before.split if before else "",
     )  # fmt: skip
 
 
