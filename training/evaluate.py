@@ -224,7 +224,6 @@ def _run_raters(arguments: argparse.Namespace) -> int:
         "lead": f"How far {len(read.raters)} people agree on {len(read.labels)} videos.",
         "labels": str(arguments.raters),
         "frames_per_second": read.fps,
-        "krippendorff_alpha": {name: _shown(ratertable.alpha(read, name), 3) for name in behaviors},
     }
     content = publish(gather.of_raters(read, behaviors, facts), None, arguments.out)
     for pair, by_name in content["raters"]["humans"].items():
@@ -232,7 +231,8 @@ def _run_raters(arguments: argparse.Namespace) -> int:
             kappa, f1 = one["beyond_chance"]["kappa"]["value"], one["frames"]["f1"]["value"]
             print(f"{pair:24}{name:20} frame F1 {_shown(f1)}  kappa {_shown(kappa)}  "
                   f"F1 ±250 ms {_shown(one['onsets']['250 ms']['f1']['value'])}")  # fmt: skip
-    print(f"Krippendorff's alpha: {facts['krippendorff_alpha']}")
+    for name, alpha in content["raters"]["krippendorff_alpha"].items():
+        print(f"{'all':24}{name:20} Krippendorff's alpha {_shown(alpha, 3)}")
     print(f"written: {arguments.out / PAGE_NAME}")
     return 0
 
@@ -242,8 +242,7 @@ def report_tuning(chosen: tuning.Tuning, model: Path) -> None:
     for choice in chosen.choices:
         note = choice.reason or f"merit {choice.merit_before:.3f} -> {choice.merit:.3f}"
         print(f"{choice.behavior}: {choice.rule} ({choice.num_bouts} bouts; {note})")
-    print(f"temperature x {chosen.temperature:.3f}, log loss {_shown(chosen.loss_before, 4)} -> "
-          f"{_shown(chosen.loss_after, 4)}; written to {model}")  # fmt: skip
+    print(f"{chosen.temperature_told}; written to {model}")
 
 
 def _rater_table(path: Path, mapping: Path | None, fps: float) -> ratertable.RaterTable:

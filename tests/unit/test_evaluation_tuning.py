@@ -79,6 +79,28 @@ def test_tuning_changes_rules_and_temperature_and_nothing_else() -> None:
     assert notes["rules"][TWITCH]["note"].startswith("kept")
 
 
+def test_the_temperature_is_told_as_what_it_was_multiplied_by() -> None:
+    videos = [scene(seed, height=0.4) for seed in range(3)]
+    factors = []
+    for before in (1.0, 0.5):
+        config, chosen = tuning.tune(videos, replace(CONFIG, temperature=before), CLASSIFIER)
+        assert config.temperature == pytest.approx(before * chosen.factor, abs=1e-4)
+        assert f"temperature x {chosen.factor:.3f}, log loss" in chosen.temperature_told
+        factors.append(chosen.factor)
+    assert factors[0] == factors[1] != 1
+
+
+def test_the_temperature_stays_where_hardly_anything_occurs() -> None:
+    few = scene(0, height=0.4, seconds=60)
+    few = replace(few, truth={**few.truth, GROOMING: few.truth[GROOMING][:4]})
+    assert tuning.fit_temperature([few], CLASSIFIER)[0] != 1
+    config, chosen = tuning.tune([few], CONFIG, CLASSIFIER)
+    assert (config.temperature, chosen.factor) == (CONFIG.temperature, 1)
+    assert "kept: 4 bouts to choose by, at least 10" in chosen.temperature_told
+    assert "temperature kept: 4 bouts" in tuningcard.section(chosen, "validation", 1, "ab" * 32)
+    assert "kept: 4" in tuning.provenance(chosen, "ab" * 32, "validation", 1)["temperature_note"]
+
+
 CARD = "# model\n\nA network.\n"
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mousetal import records
 from mousetal.dataset import BACKGROUND, Dataset, VideoEntry
 from mousetal.errors import RecordError, VideoError
 from mousetal.formats import supervisely
-from mousetal.types import FrameBox, VideoResult
-from training.evaluation import detector, ratertable, truth
-from training.evaluation.comparison import Comparison, of_labels, of_result
+from mousetal.types import FrameBox, Int64Array, VideoResult
+from training.evaluation import detector, raters, ratertable, truth
+from training.evaluation.comparison import Comparison, of_labels, of_result, scored_mask
 from training.evaluation.document import Evaluated
 from training.evaluation.ratertable import RaterTable
+from training.evaluation.share import Number
 from training.evaluation.truth import Labelled
 
 STORED = "stored boxes"
@@ -53,6 +56,7 @@ def of_dataset(
         facts=facts,
         humans=humans,
         model_raters=by_rater,
+        alpha=_alpha(done, {path: result.info.num_frames for path, result in results.items()}),
         skipped=skipped,
         detector=_detector_quality(dataset, done, results),
         notes=_notes(done, order, split),
@@ -84,7 +88,8 @@ def of_raters(table: RaterTable, behaviors: Sequence[str], facts: dict[str, Any]
     notes += table.notes[:MOST_NOTES]
     if len(table.notes) > MOST_NOTES:
         notes.append(f"{len(table.notes) - MOST_NOTES} more such notes; training.import_videos --all lists every one.")
-    return Evaluated(pairs[first], BACKGROUND, facts, humans=pairs, notes=notes, has_model=False)
+    return Evaluated(pairs[first], BACKGROUND, facts, humans=pairs, notes=notes, has_model=False,
+                     alpha={name: ratertable.alpha(table, name) for name in behaviors})  # fmt: skip
 
 
 def data_digest(dataset: Dataset, split: str) -> str:
@@ -117,6 +122,18 @@ def _between_people(
     return humans, by_rater
 
 
+def _alpha(videos: Sequence[Labelled], num_frames: Mapping[str, int]) -> dict[str, Number]:
+    """Krippendorff's alpha per behaviour that two people at least looked for, on the videos that they labelled."""
+    several = [video for video in videos if len(video.by_rater) > 1]
+    people = sorted({rater for video in several for rater in video.by_rater})
+    parts: dict[str, list[Int64Array]] = {}
+    for video in several:
+        is_scored = scored_mask(video.entry.scored, num_frames[video.entry.path])
+        for name in video.behaviors:
+            parts.setdefault(name, []).append(raters.ratings(video.by_rater, people, name, is_scored))
+    return {name: raters.krippendorff_alpha(np.concatenate(some, axis=1)) for name, some in parts.items()}
+
+
 def _detector_quality(
     dataset: Dataset, videos: Sequence[Labelled], results: dict[str, VideoResult]
 ) -> detector.Quality:
@@ -145,15 +162,15 @@ def _drawn_boxes(dataset: Dataset, entry: VideoEntry) -> list[FrameBox]:
     ]
 
 
-def _notes(videos: Sequence[Labelled], raters: Sequence[str], split: str) -> list[str]:
+def _notes(videos: Sequence[Labelled], people: Sequence[str], split: str) -> list[str]:
     notes = []
     if split != "test":
         notes.append(
             f"These are videos of the split {split!r}. A model looks better on videos that it was trained or tuned on "
             "than on others: for honest numbers use the test videos."
         )
-    if len(raters) > 1:
-        notes.append(f"Several people labelled these videos; the truth is what {raters[0]} says, where there is such.")
+    if len(people) > 1:
+        notes.append(f"Several people labelled these videos; the truth is what {people[0]} says, where there is such.")
     unknown = sum(not video.entry.subject for video in videos)
     if unknown:
         notes.append(f"Of {unknown} videos the animal is not known; each counts as an animal of its own.")

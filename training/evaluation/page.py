@@ -166,7 +166,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 def signed(value: float | None, digits: int = 2) -> str:
     """A difference, with its sign."""
-    return NONE if value is None else f"{value:+,.{digits}f}"
+    return NONE if value is None else f"{round(value, digits) + 0.0:+,.{digits}f}"  # never -0.00
 
 
 def share(value: float | None) -> str:
