@@ -26,7 +26,8 @@ class Columns:
     """[columns]: names of columns as the header has them; without a header, letters ("A"). Empty: there is none.
 
     ``time`` and ``event`` are for layout start_stop, ``time`` also for binary; ``duration`` may stand for ``end``;
-    ``fps`` is the rate at which frame numbers of the row count.
+    ``fps`` is the rate at which frame numbers of the row count, ``confidence`` (0..1) how sure the program was that
+    found the bout, which only an evaluation asks.
     """
 
     video: str = ""
@@ -43,6 +44,7 @@ class Columns:
     phase: str = ""
     session: str = ""
     fps: str = ""
+    confidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

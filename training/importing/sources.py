@@ -33,7 +33,7 @@ def read_source(path: Path, mapping: Mapping | None, rater: str = "") -> LabelTa
     if mapping is None:
         known = recognise(read_tables(path))
         if known is None:
-            raise SettingsError(f"{path}: a table that needs a mapping. --guess writes one to look at and to edit.")
+            raise SettingsError(f"{path}: a table that needs a mapping, which training.import_videos --guess writes.")
         rules = replace(known, rater=rater)
     return read_label_table(path, rules)
 
