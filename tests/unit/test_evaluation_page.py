@@ -135,6 +135,19 @@ def test_classes_that_only_the_model_or_only_people_know_are_named_and_not_score
     rendered(one)
 
 
+def test_the_model_stands_beside_people_in_a_sentence_where_there_are_two() -> None:
+    right, half, wrong = ({GROOMING: spans} for spans in ([(0, 9), (50, 59)], [(0, 9)], [(150, 159)]))
+    evaluated = Evaluated(
+        [comparison(right, half)], "idle", FACTS, humans={"a · b": [comparison(right, right)]},
+        model_raters={"a": [comparison(right, half)], "b": [comparison(right, wrong)]},
+    )  # fmt: skip
+    raters = document.build(evaluated)["raters"]
+    (text,) = page.beside(raters, GROOMING)
+    assert "two people who looked at the same videos agree at 1.00, the model with each of them at 0.00 to 0.67" in text
+    assert page.beside(raters, TWITCH) == []  # nobody saw any
+    assert page.beside({"humans": {}, "model": {}}, GROOMING) == []
+
+
 def test_ranges_and_absolute_errors_stand_beside_correlations() -> None:
     found = [{TWITCH: [(20 * k, 20 * k + 4) for k in range(n)]} for n in (2, 3, 7, 0)]
     truth = [{TWITCH: [(20 * k, 20 * k + 4) for k in range(n)]} for n in (2, 4, 5, 1)]
