@@ -90,6 +90,16 @@ def test_the_temperature_is_told_as_what_it_was_multiplied_by() -> None:
     assert factors[0] == factors[1] != 1
 
 
+def test_a_rules_merit_before_is_that_of_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    videos = [scene(seed) for seed in range(3)]
+    only = [replace(one, truth={GROOMING: one.truth[GROOMING]}) for one in videos]
+    monkeypatch.setattr(tuning, "fit_temperature", lambda *_: (8.0, 0.5, 0.4))  # at which nothing reaches the old rule
+    _, chosen = tuning.tune(videos, CONFIG, CLASSIFIER)
+    assert chosen.choices[0].merit_before == tuning.merit(only, GROOMING, CLASSIFIER) > 0.9
+    mended = [tuning.retempered(one, 8.0) for one in only]
+    assert tuning.merit(mended, GROOMING, CLASSIFIER) == 0
+
+
 def test_the_temperature_stays_where_hardly_anything_occurs() -> None:
     few = scene(0, height=0.4, seconds=60)
     few = replace(few, truth={**few.truth, GROOMING: few.truth[GROOMING][:4]})

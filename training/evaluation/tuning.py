@@ -81,8 +81,12 @@ def tune(comparisons: Sequence[Comparison], config: MvdConfig, spec: ClassifierS
     num_bouts = sum(len(one.truth[name]) for one in comparisons for name in one.behaviors if name in spec.classes)
     reason = _too_few(num_bouts)
     factor, before, after = (1.0, None, None) if reason else fit_temperature(comparisons, spec)
-    comparisons = [retempered(one, factor) for one in comparisons] if factor != 1 else comparisons
-    choices = choose_rules(comparisons, spec)
+    mended = [retempered(one, factor) for one in comparisons] if factor != 1 else comparisons
+    # What the old rules were worth is what they were at the old temperature.
+    choices = tuple(
+        replace(choice, merit_before=merit(_of_behavior(comparisons, choice.behavior), choice.behavior, spec))
+        for choice in choose_rules(mended, spec)
+    )
     rules = with_chosen(choices, config.classes, config.bouts)
     temperature = round(config.temperature * factor, 4)
     return replace(config, bouts=rules, temperature=temperature), Tuning(factor, before, after, choices, reason)
@@ -108,7 +112,7 @@ def choose_rules(comparisons: Sequence[Comparison], spec: ClassifierSpec) -> tup
 
 def choose_rule(comparisons: Sequence[Comparison], spec: ClassifierSpec, behavior: str) -> Choice:
     """The rule of one behaviour that does best, in the middle of those that do about as well."""
-    videos = [_only(one, behavior) for one in comparisons if behavior in one.truth and one.stored is not None]
+    videos = _of_behavior(comparisons, behavior)
     label = spec.classes.index(behavior)
     old = spec.rules[label]
     num_bouts = sum(len(one.truth[behavior]) for one in videos)
@@ -231,8 +235,13 @@ def _too_few(num_bouts: int) -> str:
     return f"kept: {num_bouts} {'bout' if num_bouts == 1 else 'bouts'} to choose by, at least {FEWEST_BOUTS} are needed"
 
 
-def _only(comparison: Comparison, behavior: str) -> Comparison:
-    return replace(comparison, truth={behavior: comparison.truth[behavior]})
+def _of_behavior(comparisons: Iterable[Comparison], behavior: str) -> list[Comparison]:
+    """The analysed videos in which it was looked for, with no other behaviour in them."""
+    return [
+        replace(one, truth={behavior: one.truth[behavior]})
+        for one in comparisons
+        if behavior in one.truth and one.stored is not None
+    ]
 
 
 def _bouts(comparison: Comparison, spec: ClassifierSpec) -> tuple[Bout, ...]:
