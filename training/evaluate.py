@@ -4,6 +4,7 @@
     python -m training.evaluate --dataset DIR --tune --model-dir MODEL --detector-dir DETECTOR --out OUT
     python -m training.evaluate --predictions output/demo --truth videos           # a run's results on synthetic films
     python -m training.evaluate --predictions OUTPUT --dataset DIR --out OUT       # ... on a data set
+    python -m training.evaluate --predictions bouts.csv --dataset DIR --out OUT    # bouts that anything else found
     python -m training.evaluate --raters labels.csv --behavior Grooming --out OUT  # people beside each other
     python -m training.evaluate --raters scores.xlsx --mapping mapping.toml ...    # ... in any table that import reads
 
@@ -25,7 +26,8 @@ from mousetal import atomic, modelfolder, records
 from mousetal import dataset as datasets
 from mousetal.dataset import Dataset
 from mousetal.errors import SettingsError
-from training.evaluation import document, gather, mistakes, page, ratertable, tuning, tuningcard
+from mousetal.formats import supervisely
+from training.evaluation import boutfile, document, gather, mistakes, page, ratertable, tuning, tuningcard
 from training.evaluation.share import Number
 from training.evaluation.tally import TOLERANCE_S, table, tally_results
 from training.exitcodes import guarded
@@ -128,7 +130,8 @@ def _judge(boxes: Path, split: str, networks: analysis.Networks) -> Callable[[do
 def publish(evaluated: document.Evaluated, videos: Path | None, out: Path) -> dict[str, Any]:
     """Write evaluation.json and evaluation.html; gives the content of the former. ``videos`` is where paths start."""
     content = document.build(evaluated)
-    worst = mistakes.worst(evaluated.comparisons) if evaluated.has_model else []
+    probable = [one for one in evaluated.comparisons if one.stored is not None]  # the others know no surest mistake
+    worst = mistakes.worst(probable)
     paths = {one.video: videos / one.video for one in evaluated.comparisons} if videos else {}
     strips = mistakes.pictures(worst, evaluated.comparisons, paths)
     atomic.write_json(out / JSON_NAME, content)
@@ -155,8 +158,11 @@ def run(arguments: argparse.Namespace) -> int:
     """What the flags ask for."""
     if arguments.raters:
         return _run_raters(arguments)
-    if arguments.mapping:
-        raise SettingsError("--mapping says what the columns of --raters mean, and --raters is missing.")
+    is_table = arguments.predictions is not None and _is_table(arguments.predictions)
+    if arguments.mapping and not is_table:
+        raise SettingsError("--mapping says what the columns of --raters, or of a table given as --predictions, mean.")
+    if is_table and arguments.truth:
+        raise SettingsError("--truth goes with the output folder of a run; a table of bouts needs --dataset.")
     if arguments.predictions and arguments.truth:
         return _run_films(arguments)
     if not arguments.dataset:
@@ -206,6 +212,14 @@ def _run_predictions(arguments: argparse.Namespace, dataset: Dataset) -> int:
         "predictions": str(arguments.predictions),
         "split": split,
     }
+    if _is_table(arguments.predictions):
+        mapping = read_mapping(arguments.mapping) if arguments.mapping else None
+        found = boutfile.read(arguments.predictions, mapping, [entry.path for entry in dataset.videos])
+        facts |= {"lead": "Bouts of a table, beside what people saw."}
+        return report(
+            publish(gather.of_bouts(dataset, split, found, facts, arguments.rater), dataset.root, arguments.out),
+            arguments.out,
+        )
     evaluated = gather.of_dataset(
         dataset, split, lambda entry: records.read_video(arguments.predictions, entry.path), facts, arguments.rater
     )
@@ -224,7 +238,6 @@ def _run_raters(arguments: argparse.Namespace) -> int:
         "lead": f"How far {len(read.raters)} people agree on {len(read.labels)} videos.",
         "labels": str(arguments.raters),
         "frames_per_second": read.fps,
-        "krippendorff_alpha": {name: _shown(ratertable.alpha(read, name), 3) for name in behaviors},
     }
     content = publish(gather.of_raters(read, behaviors, facts), None, arguments.out)
     for pair, by_name in content["raters"]["humans"].items():
@@ -232,9 +245,15 @@ def _run_raters(arguments: argparse.Namespace) -> int:
             kappa, f1 = one["beyond_chance"]["kappa"]["value"], one["frames"]["f1"]["value"]
             print(f"{pair:24}{name:20} frame F1 {_shown(f1)}  kappa {_shown(kappa)}  "
                   f"F1 ±250 ms {_shown(one['onsets']['250 ms']['f1']['value'])}")  # fmt: skip
-    print(f"Krippendorff's alpha: {facts['krippendorff_alpha']}")
+    for name, alpha in content["raters"]["krippendorff_alpha"].items():
+        print(f"{'all':24}{name:20} Krippendorff's alpha {_shown(alpha, 3)}")
     print(f"written: {arguments.out / PAGE_NAME}")
     return 0
+
+
+def _is_table(predictions: Path) -> bool:
+    """Whether these are bouts in a file or a Supervisely project, and not the output folder of a run."""
+    return not predictions.is_dir() or supervisely.is_project(predictions)
 
 
 def report_tuning(chosen: tuning.Tuning, model: Path) -> None:
@@ -242,8 +261,7 @@ def report_tuning(chosen: tuning.Tuning, model: Path) -> None:
     for choice in chosen.choices:
         note = choice.reason or f"merit {choice.merit_before:.3f} -> {choice.merit:.3f}"
         print(f"{choice.behavior}: {choice.rule} ({choice.num_bouts} bouts; {note})")
-    print(f"temperature x {chosen.temperature:.3f}, log loss {_shown(chosen.loss_before, 4)} -> "
-          f"{_shown(chosen.loss_after, 4)}; written to {model}")  # fmt: skip
+    print(f"{chosen.temperature_told}; written to {model}")
 
 
 def _rater_table(path: Path, mapping: Path | None, fps: float) -> ratertable.RaterTable:
@@ -276,13 +294,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--boxes", type=Path, help="folder of pictures with true boxes (COCO, as training.train_detector takes it): AP "
         "and recall of --detector-dir on those of the split, or of none")  # fmt: skip
     add("--rater", help="whose labels are the truth where several people labelled (default: who labelled most videos)")
-    add("--predictions", type=Path, help="output folder of a run of the driver, instead of a model")
+    add("--predictions", type=Path, help="instead of a model: output folder of a run of the driver, or bouts in a "
+        "table, a BORIS or a Supervisely project (with --dataset)")  # fmt: skip
     add("--truth", type=Path, help="input folder of that run, with *.truth.json of synthetic films beside the videos")
     add("--tolerance", type=float, default=TOLERANCE_S, help="seconds between starts of bouts, for --truth's table")
     add("--tune", action="store_true", help="choose bout rules and temperature, and write them into --model-dir")
     add("--raters", type=Path, help="table of bouts by several people: compare them")
-    add("--mapping", type=Path, help="what --raters' columns mean, as for training.import_videos; without it: columns "
-        "video, rater, behavior, start_s, end_s, or a BORIS or Supervisely project")  # fmt: skip
+    add("--mapping", type=Path, help="what the columns of --raters or --predictions mean, as for "
+        "training.import_videos; without it: for --raters columns video, rater, behavior, start_s, end_s, for "
+        "--predictions our intervals.csv, for both a BORIS or Supervisely project")  # fmt: skip
     add("--behavior", action="append", help="behaviour to compare with --raters; may be repeated (default: all)")
     add(
         "--fps",

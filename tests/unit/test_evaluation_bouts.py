@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from mousetal.types import FrameRange
+from mousetal.types import FrameRange, Label
 from tests.fixtures.comparisons import BEHAVIORS, FPS, GROOMING, TWITCH, comparison, comparisons, spans
-from training.evaluation import detection, events, segments
-from training.evaluation.comparison import Comparison, Found, swapped
+from training.evaluation import behavior, detection, events, segments
+from training.evaluation.comparison import Comparison, Found, of_labels, swapped
 
 # --- segments: MS-TCN
 
@@ -130,6 +130,22 @@ def test_mean_average_precision_is_activitynets(videos: list[Comparison], name: 
     expected = [naive_activitynet(videos, b, np.array(thresholds)).mean() for b in occurring]
     found = detection.mean_average_precision(videos, thresholds)
     assert found == (pytest.approx(np.mean(expected), abs=1e-6) if occurring else None)
+
+
+def test_bouts_without_confidences_have_no_order_and_so_no_average_precision() -> None:
+    labels = [Label(GROOMING, FrameRange(start, start + 10)) for start in (0, 50, 100)]
+    edges = np.arange(201) / 20
+    people = of_labels("a.mp4", "m1", edges, BEHAVIORS, labels[:2], labels)
+    assert not detection.has_order([people], GROOMING)
+    assert detection.mean_average_precision([people], (0.5,)) is None
+    told = behavior.numbers([people], GROOMING)["average_precision_at_tiou"]
+    assert {one["value"] for one in told.values()} == {None}
+    sure = replace(people, found={**people.found, GROOMING: tuple(
+        Found(one.frames, confidence) for one, confidence in zip(people.found[GROOMING], (0.5, 0.9, 0.7), strict=True)
+    )})  # fmt: skip
+    assert detection.mean_average_precision([sure], (0.5,)) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)  # hit, miss, hit
+    assert detection.has_order([replace(people, posteriors={GROOMING: np.ones(200, np.float32)})], GROOMING)
+    assert detection.has_order([people], TWITCH)
 
 
 def test_an_overlap_that_is_met_exactly_is_met() -> None:

@@ -59,7 +59,9 @@ def test_what_is_undefined_is_none_and_never_zero() -> None:
 @settings(deadline=None)
 @given(comparisons())
 def test_who_agrees_fully_scores_one_where_there_is_anything(one: Comparison) -> None:
-    same = replace(one, found={name: tuple(map(Found, ranges)) for name, ranges in one.truth.items()})
+    same = replace(one, found={
+        name: tuple(Found(bout, 1 / (1 + n)) for n, bout in enumerate(ranges)) for name, ranges in one.truth.items()
+    })  # fmt: skip
     for name in BEHAVIORS:
         expected = 1 if one.truth[name] else None
         assert frames.counts(same, name).f1 == expected

@@ -17,7 +17,7 @@ from tests.fixtures.comparisons import BEHAVIORS, GROOMING, TWITCH, comparison, 
 from tests.fixtures.results import CLASSIFIER, video_result
 from tests.fixtures.videos import write_video
 from training.evaluation import behavior, bootstrap, document, mistakes, page, plots
-from training.evaluation.comparison import Comparison, of_result
+from training.evaluation.comparison import Comparison, Found, of_result
 from training.evaluation.document import Evaluated
 
 FACTS = {"title": "a model on <data>", "lead": "& what it finds"}
@@ -101,6 +101,61 @@ def test_the_most_surprising_mistakes_come_first_and_say_what_was_taken_for_what
     ]  # fmt: skip
     assert found[2].surprise == pytest.approx(0.7)
     assert len(mistakes.worst([one], most=1)) == 3
+
+
+def test_a_missed_bout_that_the_model_saw_says_what_became_of_it() -> None:
+    one = of_result(video_result("a.mp4", seconds=8, is_quiet=True), (), CLASSIFIER.classes[1:])
+    grooming = CLASSIFIER.classes[1]
+    shortest = CLASSIFIER.rules[1].min_duration_s
+    sure = np.zeros(one.num_frames, np.float32)
+    sure[10:12] = 1
+    bouts = (FrameRange(10, 12), FrameRange(50, 60), FrameRange(100, 105), FrameRange(108, 110))
+    one = replace(one, truth={grooming: bouts}, found={grooming: (Found(FrameRange(100, 112), 0.9),)},
+                  posteriors={grooming: sure})  # fmt: skip
+    why = {m.frames.start_frame: m.why for m in mistakes.of_video(one, grooming) if m.kind == mistakes.MISSED}
+    assert f"less than the {shortest:g} s" in why[10]
+    assert why[50] == ""
+    assert "one bout found for several: 3.33 to 3.73 s" in why[108]
+    assert "sure enough" in rendered(one)
+
+
+def test_classes_that_only_the_model_or_only_people_know_are_named_and_not_scored() -> None:
+    result = video_result("a.mp4", seconds=60, seed=1)
+    grooming, twitch = CLASSIFIER.classes[1:]
+    truth = [Label("rearing", FrameRange(0, 300)), Label(grooming, FrameRange(400, 460))]
+    one = of_result(result, truth, (grooming, "rearing"))
+    built = document.build(Evaluated([one], "idle", FACTS))
+    assert any(text.startswith("rearing is no class of the model") for text in built["warnings"])
+    ignored = sum(bout.behavior == twitch for bout in result.bouts)
+    assert f"Nobody looked for {twitch} in these videos: the {ignored} bouts" in " ".join(built["warnings"])
+    rearing = built["behaviors"]["rearing"]
+    assert rearing["frames"]["recall"]["value"] == 0  # missed, for whoever counts
+    assert not {"average_precision", "calibration", "curve"} & set(rearing)  # but the model gave no probability
+    assert built["overall"]["frame_map"] == built["behaviors"][grooming]["average_precision"]["value"]
+    rendered(one)
+
+
+def test_the_model_stands_beside_people_in_a_sentence_where_there_are_two() -> None:
+    right, half, wrong = ({GROOMING: spans} for spans in ([(0, 9), (50, 59)], [(0, 9)], [(150, 159)]))
+    evaluated = Evaluated(
+        [comparison(right, half)], "idle", FACTS, humans={"a · b": [comparison(right, right)]},
+        model_raters={"a": [comparison(right, half)], "b": [comparison(right, wrong)]},
+    )  # fmt: skip
+    raters = document.build(evaluated)["raters"]
+    (text,) = page.beside(raters, GROOMING)
+    assert "two people who looked at the same videos agree at 1.00, the model with each of them at 0.00 to 0.67" in text
+    assert page.beside(raters, TWITCH) == []  # nobody saw any
+    assert page.beside({"humans": {}, "model": {}}, GROOMING) == []
+
+
+def test_ranges_and_absolute_errors_stand_beside_correlations() -> None:
+    found = [{TWITCH: [(20 * k, 20 * k + 4) for k in range(n)]} for n in (2, 3, 7, 0)]
+    truth = [{TWITCH: [(20 * k, 20 * k + 4) for k in range(n)]} for n in (2, 4, 5, 1)]
+    text = rendered(*(comparison(a, b) for a, b in zip(truth, found, strict=True)))
+    assert "3.00 (1.00 to 5.00), 3.00 (0.00 to 7.00)" in text
+    assert "<td>1.00</td>" in text  # of |0|, |-1|, |2|, |-1|
+    assert "in 1 only one saw any" in text
+    assert page.signed(-0.001) == "+0.00"
 
 
 def test_pictures_are_made_of_the_video_and_missing_videos_have_none(tmp_path: Path) -> None:

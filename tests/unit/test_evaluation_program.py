@@ -25,7 +25,7 @@ from tests.fixtures.classifiers import CLASSES, tiny_config, tiny_network
 from tests.fixtures.detectors import saved_detector
 from tests.fixtures.videos import write_video
 from training import coco, evaluate
-from training.evaluation import analysis, bootstrap, gather
+from training.evaluation import analysis, bootstrap, gather, raters
 
 BEHAVIORS = CLASSES[1:]
 NUM_FRAMES = 60
@@ -118,6 +118,9 @@ def test_a_split_is_evaluated_and_written_for_machines_and_for_people(
     assert found["behaviors"][BEHAVIORS[0]]["support"]["bouts"] == 3
     assert set(found["raters"]["humans"]) == {"ann · bob"}
     assert set(found["raters"]["model"]) == {"ann", "bob"}
+    ann, bob = ([start <= frame < end for frame in range(NUM_FRAMES)] for start, end in ((6, 25), (8, 24)))
+    alpha = raters.krippendorff_alpha(np.array([ann, bob], np.int64))
+    assert found["raters"]["krippendorff_alpha"][BEHAVIORS[0]] == pytest.approx(alpha)
     assert found["reference"]["micro_average"]["overall"]["support"] > 0
     boxes = found["detector"]  # stored boxes are no detector, but cover the frames and move more or less quietly
     assert (boxes["without_box"], boxes["ap50_95"], boxes["truth"]) == (0, None, "")
@@ -130,6 +133,7 @@ def test_a_split_is_evaluated_and_written_for_machines_and_for_people(
     assert (links.unclosed, links.open) == ([], [])
     assert all(source.startswith("data:image/jpeg") for source in links.sources)
     assert "default-src 'none'" in page
+    assert "Krippendorff's alpha" in page
     assert "http" not in page.replace("http-equiv", "")
     assert str(out / evaluate.PAGE_NAME) in capsys.readouterr().out
 
@@ -218,9 +222,10 @@ def test_tuning_takes_validation_videos_and_writes_the_model_folder_alone(
     assert isinstance(config, MvdConfig)
     notes = config.provenance["tuning"]
     assert (notes["split"], notes["videos"]) == ("validation", 1)
-    assert notes["rules"][BEHAVIORS[0]]["note"].startswith("kept: 1 bouts")
+    assert notes["rules"][BEHAVIORS[0]]["note"].startswith("kept: 1 bout ")
     assert config.bouts == tiny_config().bouts
-    assert config.temperature != 1.0
+    assert config.temperature == 1.0  # one bout says little of it
+    assert notes["temperature_note"].startswith("kept: 1 bout ")
     assert (model / modelfolder.WEIGHTS_NAME).read_bytes() == weights
     assert mvd.load(model).config.temperature == config.temperature
     assert {path.name for path in model.iterdir()} == {"config.json", "model.safetensors", "README.md"}

@@ -146,7 +146,7 @@ def test_a_table_that_is_not_plain_asks_for_a_mapping(tmp_path: Path, capsys: py
     assert evaluate.main(["--raters", str(path), "--out", str(tmp_path)]) == 2
     assert "needs a mapping" in capsys.readouterr().err
     assert evaluate.main(["--mapping", str(path), "--out", str(tmp_path)]) == 2
-    assert "--raters is missing" in capsys.readouterr().err
+    assert "--mapping says what the columns of --raters" in capsys.readouterr().err
 
 
 def test_frame_numbers_and_instants_keep_their_frames(tmp_path: Path) -> None:

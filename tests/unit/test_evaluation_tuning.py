@@ -79,6 +79,38 @@ def test_tuning_changes_rules_and_temperature_and_nothing_else() -> None:
     assert notes["rules"][TWITCH]["note"].startswith("kept")
 
 
+def test_the_temperature_is_told_as_what_it_was_multiplied_by() -> None:
+    videos = [scene(seed, height=0.4) for seed in range(3)]
+    factors = []
+    for before in (1.0, 0.5):
+        config, chosen = tuning.tune(videos, replace(CONFIG, temperature=before), CLASSIFIER)
+        assert config.temperature == pytest.approx(before * chosen.factor, abs=1e-4)
+        assert f"temperature x {chosen.factor:.3f}, log loss" in chosen.temperature_told
+        factors.append(chosen.factor)
+    assert factors[0] == factors[1] != 1
+
+
+def test_a_rules_merit_before_is_that_of_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    videos = [scene(seed) for seed in range(3)]
+    only = [replace(one, truth={GROOMING: one.truth[GROOMING]}) for one in videos]
+    monkeypatch.setattr(tuning, "fit_temperature", lambda *_: (8.0, 0.5, 0.4))  # at which nothing reaches the old rule
+    _, chosen = tuning.tune(videos, CONFIG, CLASSIFIER)
+    assert chosen.choices[0].merit_before == tuning.merit(only, GROOMING, CLASSIFIER) > 0.9
+    mended = [tuning.retempered(one, 8.0) for one in only]
+    assert tuning.merit(mended, GROOMING, CLASSIFIER) == 0
+
+
+def test_the_temperature_stays_where_hardly_anything_occurs() -> None:
+    few = scene(0, height=0.4, seconds=60)
+    few = replace(few, truth={**few.truth, GROOMING: few.truth[GROOMING][:4]})
+    assert tuning.fit_temperature([few], CLASSIFIER)[0] != 1
+    config, chosen = tuning.tune([few], CONFIG, CLASSIFIER)
+    assert (config.temperature, chosen.factor) == (CONFIG.temperature, 1)
+    assert "kept: 4 bouts to choose by, at least 10" in chosen.temperature_told
+    assert "temperature kept: 4 bouts" in tuningcard.section(chosen, "validation", 1, "ab" * 32)
+    assert "kept: 4" in tuning.provenance(chosen, "ab" * 32, "validation", 1)["temperature_note"]
+
+
 CARD = "# model\n\nA network.\n"
 
 

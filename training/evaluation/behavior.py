@@ -23,21 +23,21 @@ CURVE_POINTS = 200
 def numbers(comparisons: Sequence[Comparison], behavior: str) -> dict[str, Any]:
     """Everything about one behaviour; videos in which nobody looked for it are left out."""
     videos = [one for one in comparisons if behavior in one.truth]
-    subjects = [one.subject for one in videos]
+    sorted_by = videos if detection.has_order(videos, behavior) else []
     document = between_two(videos, behavior) | {
         "timing": timing(videos, behavior),
         "average_precision_at_tiou": {
             name: measured(
-                [[detection.ranked(one, behavior, least) for least in thresholds] for one in videos],
-                subjects,
+                [[detection.ranked(one, behavior, least) for least in thresholds] for one in sorted_by],
+                [one.subject for one in sorted_by],
                 _mean_precision,
             )
             for name, thresholds in detection.THRESHOLDS.items()
         },
         "split_and_merged": dict(zip(("split", "merged"), _split_and_merged(videos, behavior), strict=True)),
     }
-    if any(one.posteriors for one in videos):
-        document |= probabilities([one for one in videos if one.posteriors], behavior)
+    if known := [one for one in videos if behavior in one.posteriors]:
+        document |= probabilities(known, behavior)
     return document
 
 

@@ -36,8 +36,8 @@ class Comparison:
 
     ``subject`` is the animal, by whom numbers are resampled. ``edges_seconds`` float64 (frames + 1,) is when each frame
     begins, ``is_scored`` bool (frames,). The keys of ``truth`` are the behaviours that the person looked for, no others
-    count. ``posteriors`` float32 (frames,) per behaviour, NaN where the model said nothing; empty where there is no
-    model. ``stored`` is the model's result, for what shows pictures.
+    count. ``posteriors`` float32 (frames,) per behaviour that the model knows, NaN where it said nothing; empty where
+    there is no model. ``stored`` is the model's result, for what shows pictures.
     """
 
     video: str
@@ -92,7 +92,7 @@ def of_labels(
     scored: Iterable[FrameRange] | None = None,
 ) -> Comparison:
     """Two people's labels of one video, one taken as the truth; ``scored`` None means that all frames count."""
-    is_scored = _scored_mask(scored, len(edges_seconds) - 1)
+    is_scored = scored_mask(scored, len(edges_seconds) - 1)
     return Comparison(
         video,
         subject or video,
@@ -111,10 +111,9 @@ def of_result(
     scored: Iterable[FrameRange] | None = None,
 ) -> Comparison:
     """A model's result beside a person's labels. Behaviours that the model doesn't know are never found."""
-    is_scored = _scored_mask(scored, result.info.num_frames)
+    is_scored = scored_mask(scored, result.info.num_frames)
     classes = result.classifier.classes
-    nothing = np.full(result.info.num_frames, np.nan, np.float32)
-    columns = {n: result.posteriors[:, classes.index(n)] if n in classes else nothing for n in behaviors}
+    columns = {name: result.posteriors[:, classes.index(name)] for name in behaviors if name in classes}
     return Comparison(
         result.video,
         subject or result.video,
@@ -173,7 +172,8 @@ def behaviors_of(comparisons: Iterable[Comparison]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for one in comparisons for name in one.behaviors))
 
 
-def _scored_mask(scored: Iterable[FrameRange] | None, num_frames: int) -> BoolArray:
+def scored_mask(scored: Iterable[FrameRange] | None, num_frames: int) -> BoolArray:
+    """bool (frames,): within the ranges, everywhere for None."""
     return np.ones(num_frames, np.bool_) if scored is None else _mask(scored, num_frames)
 
 

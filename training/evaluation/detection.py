@@ -3,6 +3,8 @@
 Per behaviour all found bouts of all videos are sorted by confidence, the surest first; each takes the free true bout of
 its video that it overlaps most, if by at least the threshold. The area under the curve of precision over recall,
 precision made monotone, is the behaviour's average precision; mAP is the mean over behaviours that truly occur.
+
+Where bouts come without confidences, as people's do, there is no order to go by and so no such number.
 """
 
 from __future__ import annotations
@@ -67,10 +69,17 @@ def average_precision(videos: Sequence[Ranked]) -> Number:
     return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
 
 
+def has_order(comparisons: Sequence[Comparison], behavior: str) -> bool:
+    """Whether the found bouts can be sorted by confidence: a model gave them, or they differ, or there is but one."""
+    confidences = [found.confidence for one in comparisons for found in one.found.get(behavior, ())]
+    return any(behavior in one.posteriors for one in comparisons) or len(confidences) < 2 or len(set(confidences)) > 1
+
+
 def mean_average_precision(comparisons: Sequence[Comparison], thresholds: Sequence[float]) -> Number:
-    """The mean over behaviours that occur and over thresholds."""
+    """The mean over behaviours that occur, and whose bouts have confidences, and over thresholds."""
     return mean(
         average_precision([ranked(one, behavior, threshold) for one in comparisons if behavior in one.truth])
         for behavior in behaviors_of(comparisons)
+        if has_order(comparisons, behavior)
         for threshold in thresholds
     )

@@ -13,7 +13,7 @@ from training.evaluation import agreement, behavior, bootstrap, calibration, det
 from training.evaluation import segments as segment_scores
 from training.evaluation.comparison import Comparison, behaviors_of
 from training.evaluation.detector import Quality
-from training.evaluation.share import Counts, mean, ratio, total
+from training.evaluation.share import Counts, Number, mean, ratio, total
 
 FORMAT_VERSION = 1
 FEW_BOUTS = 10
@@ -29,13 +29,15 @@ DEFINITIONS = {
     "that it overlaps most.",
     "onsets": "F1 of bouts whose starts lie within a tolerance, by the best one-to-one assignment.",
     "timing": "Seconds too late (negative: too early) of starts and ends of bouts whose starts match within 500 ms.",
-    "average_precision_at_tiou": "ActivityNet's average precision at temporal overlaps, the mean over the thresholds.",
+    "average_precision_at_tiou": "ActivityNet's average precision at temporal overlaps, the mean over the thresholds. "
+    "It sorts bouts by confidence: without confidences (people give none) it is not defined.",
     "edit": "100 * (1 - edits / longer sequence) on the order of bouts, background dropped; the mean over videos.",
     "split_and_merged": "True bouts that share frames with several found ones; found bouts that do with several true.",
     "agreement": "Per video: number of bouts, seconds in all, seconds from the first scored frame to the first bout. "
     "Bias is found minus true; limits are Bland and Altman's, bias +- 1.96 SD over videos; CCC is Lin's; ICC is "
     "ICC(2,1). Correlations grow with the range of the videos. Intervals are over animals, like all others.",
-    "beyond_chance": "Cohen's kappa and Gwet's AC1 on scored frames, behaviour against rest.",
+    "beyond_chance": "Cohen's kappa and Gwet's AC1 on scored frames, behaviour against rest; Krippendorff's alpha of "
+    "all people at once, on the frames that two at least scored.",
     "calibration": "Expected calibration error: the mean gap between probability and share of true cases in ten bins. "
     f"A found bout is right when it overlaps a true one by at least {calibration.RIGHT_IOU:.0%}.",
     "interval": f"95 % percentile interval of {bootstrap.RESAMPLES} draws of subjects (animals) with replacement, seed "
@@ -52,7 +54,8 @@ class Evaluated:
     """What was evaluated and how it came about, beside the comparisons themselves.
 
     ``facts`` are for people (data, model, command); ``humans`` holds per pair of raters the videos that both labelled;
-    ``model_raters`` per rater the model beside that rater; ``skipped`` videos with the reason.
+    ``model_raters`` per rater the model beside that rater, ``alpha`` per behaviour how far all people agree;
+    ``skipped`` videos with the reason.
     """
 
     comparisons: Sequence[Comparison]
@@ -60,6 +63,7 @@ class Evaluated:
     facts: Mapping[str, Any]
     humans: Mapping[str, Sequence[Comparison]] = field(default_factory=dict)
     model_raters: Mapping[str, Sequence[Comparison]] = field(default_factory=dict)
+    alpha: Mapping[str, Number] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     detector: Quality | None = None
     notes: Sequence[str] = ()
@@ -87,6 +91,7 @@ def build(evaluated: Evaluated) -> dict[str, Any]:
         "raters": {
             "humans": {pair: rated(videos) for pair, videos in evaluated.humans.items()},
             "model": {rater: rated(videos) for rater, videos in evaluated.model_raters.items()},
+            "krippendorff_alpha": dict(evaluated.alpha),
         },
         "reference": reference.of_comparisons(comparisons, names) if evaluated.has_model else None,
         "skipped": dict(evaluated.skipped),
@@ -176,6 +181,7 @@ def warnings(document: Mapping[str, Any], evaluated: Evaluated) -> list[str]:
         elif bouts < FEW_BOUTS:
             often = "once" if bouts == 1 else f"{bouts} times"
             texts.append(f"{name} occurs only {often} in these videos: its numbers may be luck.")
+    texts += _classes_apart(evaluated.comparisons)
     texts += [
         f"{one['video']}: the model said nothing on {one['unscored_by_model']:.0%} of the frames (no animal in sight, "
         "or damaged); what happens there counts as missed."
@@ -184,6 +190,27 @@ def warnings(document: Mapping[str, Any], evaluated: Evaluated) -> list[str]:
     ]
     if evaluated.skipped:
         texts.append(f"{len(evaluated.skipped)} of the videos could not be evaluated, see the end of the page.")
+    return texts
+
+
+def _classes_apart(comparisons: Sequence[Comparison]) -> list[str]:
+    """What people looked for and the model does not know, and what it knows and nobody looked for."""
+    results = [one.stored for one in comparisons if one.stored is not None]
+    if not results:
+        return []
+    names = behaviors_of(comparisons)
+    known = dict.fromkeys(
+        name for one in results for i, name in enumerate(one.classifier.classes) if i != one.classifier.background
+    )
+    texts = [
+        f"{name} is no class of the model, which knows {', '.join(known)}: every bout of it counts as missed."
+        for name in names
+        if name not in known
+    ]
+    for name in known:
+        if name not in names:
+            bouts = sum(bout.behavior == name for one in results for bout in one.bouts)
+            texts.append(f"Nobody looked for {name} in these videos: the {bouts} bouts that were found are not judged.")
     return texts
 
 

@@ -40,8 +40,8 @@ def scores(comparison: Comparison, behavior: str) -> tuple[Float64Array, BoolArr
 
 
 def pooled_scores(comparisons: Sequence[Comparison], behavior: str) -> tuple[Float64Array, BoolArray]:
-    """`scores` of all videos in which the behaviour was looked for, one after the other."""
-    parts = [scores(one, behavior) for one in comparisons if behavior in one.truth and one.posteriors]
+    """`scores` of all videos in which the behaviour was looked for, by a model that knows it, one after the other."""
+    parts = [scores(one, behavior) for one in comparisons if behavior in one.truth and behavior in one.posteriors]
     if not parts:
         return np.zeros(0), np.zeros(0, np.bool_)
     return np.concatenate([posterior for posterior, _ in parts]), np.concatenate([true for _, true in parts])

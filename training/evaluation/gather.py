@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from mousetal import records
 from mousetal.dataset import BACKGROUND, Dataset, VideoEntry
 from mousetal.errors import RecordError, VideoError
 from mousetal.formats import supervisely
-from mousetal.types import FrameBox, VideoResult
-from training.evaluation import detector, ratertable, truth
-from training.evaluation.comparison import Comparison, of_labels, of_result
+from mousetal.intervals import frame_edges
+from mousetal.types import FrameBox, Int64Array, Label, VideoResult
+from mousetal.video import probe
+from training.evaluation import detector, raters, ratertable, truth
+from training.evaluation.boutfile import BoutFile
+from training.evaluation.comparison import Comparison, of_labels, of_result, scored_mask, with_bouts
 from training.evaluation.document import Evaluated
 from training.evaluation.ratertable import RaterTable
+from training.evaluation.share import Number
 from training.evaluation.truth import Labelled
 
 STORED = "stored boxes"
 DRAWN = "frames of these videos on which a person drew the box"
 MOST_NOTES = 10  # about a table of labels
 ResultOf = Callable[[VideoEntry], VideoResult]
+Compared = Callable[[Labelled, Sequence[Label]], Comparison]
+Item = TypeVar("Item")
 
 
 def of_dataset(
@@ -30,33 +39,45 @@ def of_dataset(
 ) -> Evaluated:
     """A model beside the people who labelled a split. A video that cannot be had is skipped, and says why."""
     videos = truth.read(dataset, split)
-    every = truth.leading(videos)
-    if rater is not None and rater not in every:
-        raise RecordError(f"{dataset.root}: nobody called {rater!r} labelled these videos. Labels are by {every}.")
-    order = every if rater is None else (rater, *(one for one in every if one != rater))
-    results: dict[str, VideoResult] = {}
-    skipped: dict[str, str] = {}
-    for video in videos:
-        try:
-            results[video.entry.path] = result_of(video.entry)
-        except (VideoError, RecordError) as error:
-            skipped[video.entry.path] = str(error)
-    done = [video for video in videos if video.entry.path in results]
-    if not done:
-        reason = next(iter(skipped.values()))
-        raise RecordError(f"{dataset.root}: none of {len(videos)} videos could be evaluated. The first: {reason}")
-    comparisons = [_compared(video, results[video.entry.path], truth.chosen(video, order)) for video in done]
-    humans, by_rater = _between_people(done, results)
-    return Evaluated(
-        comparisons=comparisons,
-        background=dataset.background,
-        facts=facts,
-        humans=humans,
-        model_raters=by_rater,
-        skipped=skipped,
-        detector=_detector_quality(dataset, done, results),
-        notes=_notes(done, order, split),
-    )
+    results, skipped = _each(dataset, videos, result_of)
+
+    def compared(video: Labelled, labels: Sequence[Label]) -> Comparison:
+        result = results[video.entry.path]
+        return of_result(result, labels, video.behaviors, video.subject, video.entry.scored)
+
+    evaluated = _beside_people(dataset, split, [video for video in videos if video.entry.path in results], compared,
+                               facts, rater)  # fmt: skip
+    quality = _detector_quality(dataset, [video for video in videos if video.entry.path in results], results)
+    return replace(evaluated, skipped=skipped, detector=quality)
+
+
+def of_bouts(
+    dataset: Dataset, split: str, found: BoutFile, facts: dict[str, Any], rater: str | None = None
+) -> Evaluated:
+    """Bouts of a file, whatever found them, beside the people who labelled a split."""
+    videos = truth.read(dataset, split)
+    infos, skipped = _each(dataset, videos, lambda entry: probe(dataset.video_path(entry)))
+
+    def compared(video: Labelled, labels: Sequence[Label]) -> Comparison:
+        info = infos[video.entry.path]
+        edges = frame_edges(info.pts_seconds)
+        one = of_labels(video.entry.path, video.subject, edges, video.behaviors, labels, (), video.entry.scored)
+        return with_bouts(one, found.bouts(video.entry.path, info))
+
+    done = [video for video in videos if video.entry.path in infos]
+    evaluated = _beside_people(dataset, split, done, compared, facts, rater)
+    notes = [*evaluated.notes, *_first_of(found.notes, "")]
+    unnamed = [video.entry.path for video in done if video.entry.path not in found.rows]
+    if unnamed:
+        notes.append(f"The file does not name {len(unnamed)} of {len(done)} videos, {unnamed[0]} for one: in these "
+                     "nothing counts as found.")  # fmt: skip
+    looked_for = {name for video in done for name in video.behaviors}
+    notes += [
+        f"Nobody looked for {name} in these videos: the {count} bouts in the file are not judged."
+        for name, count in found.behaviors().items()
+        if name not in looked_for
+    ]
+    return replace(evaluated, skipped=skipped, notes=notes)
 
 
 def of_films(output: Path, folder: Path, facts: dict[str, Any]) -> Evaluated:
@@ -81,10 +102,9 @@ def of_raters(table: RaterTable, behaviors: Sequence[str], facts: dict[str, Any]
     notes = [f"There is no model here: two people are compared, and of {first} the first is called the truth."]
     if table.unusable:
         notes.append(f"{len(table.unusable)} rows could not be used. The first: {table.unusable[0]}.")
-    notes += table.notes[:MOST_NOTES]
-    if len(table.notes) > MOST_NOTES:
-        notes.append(f"{len(table.notes) - MOST_NOTES} more such notes; training.import_videos --all lists every one.")
-    return Evaluated(pairs[first], BACKGROUND, facts, humans=pairs, notes=notes, has_model=False)
+    notes += _first_of(table.notes, "; training.import_videos --all lists every one")
+    return Evaluated(pairs[first], BACKGROUND, facts, humans=pairs, notes=notes, has_model=False,
+                     alpha={name: ratertable.alpha(table, name) for name in behaviors})  # fmt: skip
 
 
 def data_digest(dataset: Dataset, split: str) -> str:
@@ -96,25 +116,75 @@ def data_digest(dataset: Dataset, split: str) -> str:
     return digest.hexdigest()
 
 
-def _compared(video: Labelled, result: VideoResult, labels: Sequence[Any]) -> Comparison:
-    return of_result(result, labels, video.behaviors, video.subject, video.entry.scored)
+def _each(
+    dataset: Dataset, videos: Sequence[Labelled], of: Callable[[VideoEntry], Item]
+) -> tuple[dict[str, Item], dict[str, str]]:
+    """Something of each video by its path, and of those that cannot be had why not; raises RecordError if none can."""
+    items: dict[str, Item] = {}
+    skipped: dict[str, str] = {}
+    for video in videos:
+        try:
+            items[video.entry.path] = of(video.entry)
+        except (VideoError, RecordError) as error:
+            skipped[video.entry.path] = str(error)
+    if not items:
+        reason = next(iter(skipped.values()))
+        raise RecordError(f"{dataset.root}: none of {len(videos)} videos could be evaluated. The first: {reason}")
+    return items, skipped
+
+
+def _beside_people(
+    dataset: Dataset,
+    split: str,
+    videos: Sequence[Labelled],
+    compared: Compared,
+    facts: dict[str, Any],
+    rater: str | None,
+) -> Evaluated:
+    """What was found beside the truth, and beside each of several people."""
+    every = truth.leading(videos)
+    if rater is not None and rater not in every:
+        raise RecordError(f"{dataset.root}: nobody called {rater!r} labelled these videos. Labels are by {every}.")
+    order = every if rater is None else (rater, *(one for one in every if one != rater))
+    humans, by_rater = _between_people(videos, compared)
+    return Evaluated(
+        comparisons=[compared(video, truth.chosen(video, order)) for video in videos],
+        background=dataset.background,
+        facts=facts,
+        humans=humans,
+        model_raters=by_rater,
+        alpha=_alpha(videos),
+        notes=_notes(dataset, videos, order, split),
+    )
 
 
 def _between_people(
-    videos: Sequence[Labelled], results: dict[str, VideoResult]
+    videos: Sequence[Labelled], compared: Compared
 ) -> tuple[dict[str, list[Comparison]], dict[str, list[Comparison]]]:
-    """Pairs of people, and the model beside each of them, on the videos that two at least labelled."""
+    """Pairs of people, and what was found beside each of them, on the videos that two at least labelled."""
     humans: dict[str, list[Comparison]] = {}
     by_rater: dict[str, list[Comparison]] = {}
     for video in (one for one in videos if len(one.by_rater) > 1):
         for rater, labels in sorted(video.by_rater.items()):
-            by_rater.setdefault(rater, []).append(_compared(video, results[video.entry.path], labels))
+            by_rater.setdefault(rater, []).append(compared(video, labels))
         edges = by_rater[min(video.by_rater)][-1].edges_seconds
         for a, b in combinations(sorted(video.by_rater), 2):
             pair = of_labels(video.entry.path, video.subject, edges, video.behaviors, video.by_rater[a],
                              video.by_rater[b], video.entry.scored)  # fmt: skip
             humans.setdefault(f"{a} · {b}", []).append(pair)
     return humans, by_rater
+
+
+def _alpha(videos: Sequence[Labelled]) -> dict[str, Number]:
+    """Krippendorff's alpha per behaviour that two people at least looked for, on the videos that they labelled."""
+    several = [video for video in videos if len(video.by_rater) > 1]
+    people = sorted({rater for video in several for rater in video.by_rater})
+    parts: dict[str, list[Int64Array]] = {}
+    for video in several:
+        is_scored = scored_mask(video.entry.scored, video.entry.num_frames)
+        for name in video.behaviors:
+            parts.setdefault(name, []).append(raters.ratings(video.by_rater, people, name, is_scored))
+    return {name: raters.krippendorff_alpha(np.concatenate(some, axis=1)) for name, some in parts.items()}
 
 
 def _detector_quality(
@@ -145,15 +215,23 @@ def _drawn_boxes(dataset: Dataset, entry: VideoEntry) -> list[FrameBox]:
     ]
 
 
-def _notes(videos: Sequence[Labelled], raters: Sequence[str], split: str) -> list[str]:
+def _first_of(notes: Sequence[str], more: str) -> list[str]:
+    """As many as one reads."""
+    left = len(notes) - MOST_NOTES
+    return [*notes[:MOST_NOTES], *([f"{left} more such notes{more}."] if left > 0 else [])]
+
+
+def _notes(dataset: Dataset, videos: Sequence[Labelled], people: Sequence[str], split: str) -> list[str]:
     notes = []
+    if idle := truth.unseen(dataset, split):
+        notes.append(f"Left out, since nobody has looked at any of their frames: {idle} of the split's videos.")
     if split != "test":
         notes.append(
             f"These are videos of the split {split!r}. A model looks better on videos that it was trained or tuned on "
             "than on others: for honest numbers use the test videos."
         )
-    if len(raters) > 1:
-        notes.append(f"Several people labelled these videos; the truth is what {raters[0]} says, where there is such.")
+    if len(people) > 1:
+        notes.append(f"Several people labelled these videos; the truth is what {people[0]} says, where there is such.")
     unknown = sum(not video.entry.subject for video in videos)
     if unknown:
         notes.append(f"Of {unknown} videos the animal is not known; each counts as an animal of its own.")

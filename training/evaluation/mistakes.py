@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ class Mistake:
     """A bout that was missed or is false; ``surprise`` 0..1 is how sure the model was of the contrary.
 
     ``instead`` is what was found where a bout was missed, or what is true where one is false; "" for nothing.
+    ``why`` says of a missed bout that the model did see what became of it.
     """
 
     video: str
@@ -38,6 +39,7 @@ class Mistake:
     span_s: tuple[float, float]
     surprise: float
     instead: str
+    why: str = ""
 
 
 def of_video(comparison: Comparison, behavior: str) -> list[Mistake]:
@@ -52,10 +54,11 @@ def of_video(comparison: Comparison, behavior: str) -> list[Mistake]:
         if i not in right
     ]
     missed = [
-        _mistake(comparison, behavior, MISSED, one, 1 - _highest(comparison, behavior, one), ranges)
+        replace(_mistake(comparison, behavior, MISSED, one, 1 - _highest(comparison, behavior, one), ranges),
+                why=_why_missed(comparison, behavior, one))
         for j, one in enumerate(truth)
         if j not in met
-    ]
+    ]  # fmt: skip
     return false + missed
 
 
@@ -113,6 +116,20 @@ def _mistake(
     most = max(overlaps, key=overlaps.__getitem__, default="")
     instead = most if most and overlaps[most] else ""
     return Mistake(comparison.video, behavior, kind, frames, comparison.seconds(frames), surprise, instead)
+
+
+def _why_missed(comparison: Comparison, behavior: str, frames: FrameRange) -> str:
+    """What the bout rule made of a bout that the model was sure enough of; "" where it was not."""
+    if joined := next((one.frames for one in comparison.found[behavior] if one.frames.overlap(frames)), None):
+        start, end = comparison.seconds(joined)
+        return f"only a part, or one bout found for several: {start:.2f} to {end:.2f} s was reported"
+    stored = comparison.stored
+    if stored is None or behavior not in stored.classifier.classes:
+        return ""
+    rule = stored.classifier.rules[stored.classifier.classes.index(behavior)]
+    if rule.min_duration_s and _highest(comparison, behavior, frames) >= rule.threshold:
+        return f"sure enough, but for less than the {rule.min_duration_s:g} s that the bout rule asks for"
+    return ""
 
 
 def _highest(comparison: Comparison, behavior: str, frames: FrameRange) -> float:

@@ -100,7 +100,7 @@ def render(
         mistakes=mistakes,
         strips=strips,
         false_kind=FALSE,
-        words={name: plain(numbers) for name, numbers in behaviors.items()},
+        words={name: [*plain(numbers), *beside(document["raters"], name)] for name, numbers in behaviors.items()},
         confusion_shares=shares_of_rows(document["confusion"]["frames"]),
         size=(plots.WIDTH, plots.HEIGHT),
         frame=(plots.LEFT, plots.RIGHT, plots.TOP, plots.BOTTOM),
@@ -140,6 +140,21 @@ def plain(numbers: Mapping[str, Any]) -> list[str]:
     return texts or ["There is nothing to say of it: it neither occurs nor was found."]
 
 
+def beside(raters: Mapping[str, Any], name: str) -> list[str]:
+    """The sentence that sets the model's agreement with people beside that of people with each other."""
+    pairs, own = (
+        [value for by_name in raters[side].values() if name in by_name
+         and (value := by_name[name]["onsets"][HEADLINE]["f1"]["value"]) is not None]
+        for side in ("humans", "model")
+    )  # fmt: skip
+    if not pairs or not own:
+        return []
+    return [
+        f"By the same measure two people who looked at the same videos agree at {_span(pairs)}, the model with each of "
+        f"them at {_span(own)}."
+    ]
+
+
 def ethogram(comparison: Comparison, colors: Mapping[str, str]) -> Ethogram:
     """The lanes of one video."""
     duration_s = float(comparison.edges_seconds[-1])
@@ -166,7 +181,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 def signed(value: float | None, digits: int = 2) -> str:
     """A difference, with its sign."""
-    return NONE if value is None else f"{value:+,.{digits}f}"
+    return NONE if value is None else f"{round(value, digits) + 0.0:+,.{digits}f}"  # never -0.00
 
 
 def share(value: float | None) -> str:
@@ -177,6 +192,11 @@ def share(value: float | None) -> str:
 def measured(one: Mapping[str, Any], digits: int = 2) -> str:
     """A number with its interval."""
     return NONE if one["value"] is None else f"{one['value']:.{digits}f}{plots.spread(one, digits)}"
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = (f"{value:.2f}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def _hundred(one: Mapping[str, Any]) -> str:

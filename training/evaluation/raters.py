@@ -6,14 +6,14 @@ more than two people and frames that not all of them scored. Nominal categories 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
-from mousetal.types import Int64Array
-from training.evaluation.comparison import Comparison
+from mousetal.types import Int64Array, Label
+from training.evaluation.comparison import BoolArray, Comparison
 from training.evaluation.share import Number, ratio
 
 MISSING = -1
@@ -63,6 +63,20 @@ def krippendorff_alpha(ratings: npt.ArrayLike) -> Number:
     whole = margins.sum()
     expected = (whole**2 - (margins**2).sum()) / (whole - 1)
     return None if expected == 0 else float(1 - (whole - np.trace(coincidences)) / expected)
+
+
+def ratings(
+    by_rater: Mapping[str, Iterable[Label]], raters: Sequence[str], behavior: str, is_scored: BoolArray
+) -> Int64Array:
+    """(raters, scored frames) of one video for `krippendorff_alpha`: 1 where one saw it, MISSING if one didn't look."""
+    said = np.full((len(raters), len(is_scored)), MISSING, np.int64)
+    for place, rater in enumerate(raters):
+        if rater in by_rater:
+            said[place] = 0
+            for label in by_rater[rater]:
+                if label.behavior == behavior:
+                    said[place, label.frames.start_frame : label.frames.end_frame] = 1
+    return said[:, is_scored]
 
 
 def pairs_of(raters: Sequence[str]) -> list[tuple[str, str]]:

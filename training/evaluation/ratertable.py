@@ -148,16 +148,10 @@ def alpha(table: RaterTable, behavior: str) -> float | None:
     """Krippendorff's alpha of all raters on the frames of all videos; who did not label a video is missing there."""
     parts = []
     for video, by_rater in table.labels.items():
-        num_frames = len(_edges(by_rater.values(), table.fps)) - 1
-        ratings = np.full((len(table.raters), num_frames), raters.MISSING, np.int64)
-        for place, rater in enumerate(table.raters):
-            if rater in by_rater:
-                ratings[place] = 0
-                for label in by_rater[rater]:
-                    if label.behavior == behavior:
-                        ratings[place, label.frames.start_frame : label.frames.end_frame] = 1
-        part = table.scored.get(video, FrameRange(0, num_frames))
-        parts.append(ratings[:, part.start_frame : part.end_frame])
+        is_scored = np.ones(len(_edges(by_rater.values(), table.fps)) - 1, np.bool_)
+        if video in table.scored:
+            is_scored[: table.scored[video].start_frame] = is_scored[table.scored[video].end_frame :] = False
+        parts.append(raters.ratings(by_rater, table.raters, behavior, is_scored))
     return raters.krippendorff_alpha(np.concatenate(parts, axis=1))
 
 

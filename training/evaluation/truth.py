@@ -31,15 +31,23 @@ class Labelled:
 
 
 def read(dataset: Dataset, split: str) -> tuple[Labelled, ...]:
-    """The labelled videos of a split ("all": of all). Raises RecordError when there are none."""
-    entries = dataset.videos if split == ALL else dataset.in_split(split)
+    """The videos of a split ("all": of all) of which someone looked at some frames. Raises RecordError without any."""
+    entries = _entries(dataset, split)
     if not entries:
         sizes = ", ".join(f"{name} {len(dataset.in_split(name))}" for name in SPLITS)
         raise RecordError(
             f"{dataset.root}: no video in split {split!r} (there are: {sizes}). "
             "Split the data set with training.preprocess, or give --split all."
         )
-    return tuple(_labelled(dataset, entry) for entry in entries)
+    seen = [entry for entry in entries if entry.scored_ranges]
+    if not seen:
+        raise RecordError(f"{dataset.root}: nobody has looked at any of the {len(entries)} videos in split {split!r}.")
+    return tuple(_labelled(dataset, entry) for entry in seen)
+
+
+def unseen(dataset: Dataset, split: str) -> int:
+    """How many videos of a split nobody has looked at: they say nothing, not that nothing happens."""
+    return sum(not entry.scored_ranges for entry in _entries(dataset, split))
 
 
 def leading(videos: Sequence[Labelled]) -> tuple[str, ...]:
@@ -69,6 +77,10 @@ def synthetic(folder: Path) -> list[tuple[str, tuple[Label, ...]]]:
 def synthetic_behaviors() -> tuple[str, ...]:
     """What there is to see in synthetic films."""
     return tuple(BEHAVIORS)
+
+
+def _entries(dataset: Dataset, split: str) -> tuple[VideoEntry, ...]:
+    return dataset.videos if split == ALL else dataset.in_split(split)
 
 
 def _labelled(dataset: Dataset, entry: VideoEntry) -> Labelled:

@@ -2,7 +2,8 @@
 
 Every behaviour's rule is the best of a grid: threshold, hysteresis, shortest bout, gap to bridge. Of rules that do
 about equally well the one in the middle of them is taken: one at the edge of what works on these videos may not work on
-others. A behaviour that hardly occurs in them keeps the rule it has.
+others. A behaviour that hardly occurs in them keeps the rule it has, and where hardly anything does, the temperature
+stays too.
 """
 
 from __future__ import annotations
@@ -53,22 +54,42 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What was chosen. Losses are mean log losses of the true class per frame, None where there was no truth."""
+    """What was chosen; the model's temperature is multiplied by ``factor``.
 
-    temperature: float
+    Losses are mean log losses of the true class per frame, None where there was no truth.
+    ``reason`` says why the temperature stays, where it was not chosen.
+    """
+
+    factor: float
     loss_before: float | None
     loss_after: float | None
     choices: tuple[Choice, ...]
+    reason: str = ""
+
+    @property
+    def temperature_told(self) -> str:
+        """What became of the temperature, in words."""
+        if self.reason:
+            return f"temperature {self.reason}"
+        losses = (self.loss_before, self.loss_after)
+        before, after = ("NA" if loss is None else f"{loss:.4f}" for loss in losses)
+        return f"temperature x {self.factor:.3f}, log loss {before} -> {after}"
 
 
 def tune(comparisons: Sequence[Comparison], config: MvdConfig, spec: ClassifierSpec) -> tuple[MvdConfig, Tuning]:
     """The config with temperature and rules chosen on these videos; ``spec`` is of the model that made the results."""
-    factor, before, after = fit_temperature(comparisons, spec)
-    comparisons = [retempered(one, factor) for one in comparisons] if factor != 1 else comparisons
-    choices = choose_rules(comparisons, spec)
+    num_bouts = sum(len(one.truth[name]) for one in comparisons for name in one.behaviors if name in spec.classes)
+    reason = _too_few(num_bouts)
+    factor, before, after = (1.0, None, None) if reason else fit_temperature(comparisons, spec)
+    mended = [retempered(one, factor) for one in comparisons] if factor != 1 else comparisons
+    # What the old rules were worth is what they were at the old temperature.
+    choices = tuple(
+        replace(choice, merit_before=merit(_of_behavior(comparisons, choice.behavior), choice.behavior, spec))
+        for choice in choose_rules(mended, spec)
+    )
     rules = with_chosen(choices, config.classes, config.bouts)
     temperature = round(config.temperature * factor, 4)
-    return replace(config, bouts=rules, temperature=temperature), Tuning(temperature, before, after, choices)
+    return replace(config, bouts=rules, temperature=temperature), Tuning(factor, before, after, choices, reason)
 
 
 def with_chosen(choices: Iterable[Choice], classes: Sequence[str], rules: Sequence[BoutRule]) -> tuple[BoutRule, ...]:
@@ -91,13 +112,12 @@ def choose_rules(comparisons: Sequence[Comparison], spec: ClassifierSpec) -> tup
 
 def choose_rule(comparisons: Sequence[Comparison], spec: ClassifierSpec, behavior: str) -> Choice:
     """The rule of one behaviour that does best, in the middle of those that do about as well."""
-    videos = [_only(one, behavior) for one in comparisons if behavior in one.truth and one.stored is not None]
+    videos = _of_behavior(comparisons, behavior)
     label = spec.classes.index(behavior)
     old = spec.rules[label]
     num_bouts = sum(len(one.truth[behavior]) for one in videos)
     merit_before = merit(videos, behavior, spec)
-    if num_bouts < FEWEST_BOUTS:
-        reason = f"kept: {num_bouts} bouts to choose by, at least {FEWEST_BOUTS} are needed"
+    if reason := _too_few(num_bouts):
         return Choice(behavior, old, num_bouts, merit_before, merit_before, reason=reason)
     grid = candidates(videos, behavior)
     merits = np.array([merit(videos, behavior, _with_rule(spec, label, rule)) for rule in grid])
@@ -183,7 +203,7 @@ def retempered(comparison: Comparison, factor: float) -> Comparison:
     posteriors = frame_posteriors(scores, comparison.num_frames, len(stored.classifier.classes))
     posteriors[np.isnan(stored.posteriors)] = np.nan
     classes = stored.classifier.classes
-    columns = {n: posteriors[:, classes.index(n)] if n in classes else p for n, p in comparison.posteriors.items()}
+    columns = {name: posteriors[:, classes.index(name)] for name in comparison.posteriors}
     return replace(comparison, posteriors=columns, stored=replace(stored, scores=scores, posteriors=posteriors))
 
 
@@ -193,7 +213,8 @@ def provenance(tuning: Tuning, data_sha256: str, split: str, videos: int) -> dic
         "data_sha256": data_sha256,
         "split": split,
         "videos": videos,
-        "temperature": tuning.temperature,
+        "temperature_factor": round(tuning.factor, 4),
+        "temperature_note": tuning.reason,
         "log_loss": [None if loss is None else round(loss, 5) for loss in (tuning.loss_before, tuning.loss_after)],
         "rules": {
             choice.behavior: {
@@ -207,8 +228,20 @@ def provenance(tuning: Tuning, data_sha256: str, split: str, videos: int) -> dic
     }
 
 
-def _only(comparison: Comparison, behavior: str) -> Comparison:
-    return replace(comparison, truth={behavior: comparison.truth[behavior]})
+def _too_few(num_bouts: int) -> str:
+    """Why nothing is chosen by so many bouts, "" where they are enough."""
+    if num_bouts >= FEWEST_BOUTS:
+        return ""
+    return f"kept: {num_bouts} {'bout' if num_bouts == 1 else 'bouts'} to choose by, at least {FEWEST_BOUTS} are needed"
+
+
+def _of_behavior(comparisons: Iterable[Comparison], behavior: str) -> list[Comparison]:
+    """The analysed videos in which it was looked for, with no other behaviour in them."""
+    return [
+        replace(one, truth={behavior: one.truth[behavior]})
+        for one in comparisons
+        if behavior in one.truth and one.stored is not None
+    ]
 
 
 def _bouts(comparison: Comparison, spec: ClassifierSpec) -> tuple[Bout, ...]:

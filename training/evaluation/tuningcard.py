@@ -23,16 +23,14 @@ def section(tuning: Tuning, split: str, videos: int, data_sha256: str) -> str:
         f"{one.reason or f'{one.merit_before:.3f} -> {one.merit:.3f}'} |\n"
         for one in tuning.choices
     )
-    before, after = tuning.loss_before, tuning.loss_after
-    loss = "" if before is None or after is None else f" (log loss {before:.4f} -> {after:.4f})"
     return f"""\
 {BEGIN}
 
 ## Bout rules, chosen on {split} videos
 
-By `python -m training.evaluate --tune` on {videos} videos of the split `{split}` (digest {data_sha256[:12]}), with the
-temperature multiplied by {tuning.temperature:.3f}{loss}. On these videos the merit looks better than it is: what to
-believe is an evaluation on test videos.
+By `python -m training.evaluate --tune` on {videos} videos of the split `{split}` (digest {data_sha256[:12]});
+{tuning.temperature_told}. On these videos the merit looks better than it is: what to believe is an evaluation on test
+videos.
 
 | behaviour | begins above | ends below | shortest bout | gap bridged | bouts seen | merit |
 | --- | --- | --- | --- | --- | --- | --- |

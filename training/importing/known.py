@@ -49,8 +49,9 @@ def _intervals(sheet: Sheet) -> Mapping | None:
     # A prediction has no rater: what made it is named in its place, so that it never passes for a person's label.
     rater = extra.pop("rater", "model")
     columns = Columns(
-        video="video", behavior="behavior", start="start_frame", end="end_frame", count="count", rater=rater, **extra
-    )
+        video="video", behavior="behavior", start="start_frame", end="end_frame", count="count", rater=rater,
+        confidence="confidence", **extra
+    )  # fmt: skip
     return Mapping(sheets=(sheet.name,), columns=columns, time=TimeRule(unit="frame"))
 
 

@@ -66,7 +66,8 @@ def read_bouts(reading: Reading, grid: Grid) -> None:
             reading.lose(kind, f"{error}", *cells)
             continue
         rater = reading.rater_of(grid, row)
-        label = LabelRow(video, behavior, start, end, unit, count, rater, join_origins(*cells))
+        confidence = reading.confidence_of(grid, row)
+        label = LabelRow(video, behavior, start, end, unit, count, rater, join_origins(*cells), confidence)
         reading.add(label, is_marker, *cells, played=played)
 
 

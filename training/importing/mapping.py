@@ -27,7 +27,7 @@ class Columns:
 
     ``time`` and ``event`` are for layout start_stop, ``time`` also for binary; in layout bouts ``event`` tells
     which rows are points; ``duration`` may stand for ``end``; ``fps`` is the rate at which frame numbers of the row
-    count.
+    count, ``confidence`` (0..1) how sure the program was that found the bout, which only an evaluation asks.
     """
 
     video: str = ""
@@ -44,6 +44,7 @@ class Columns:
     phase: str = ""
     session: str = ""
     fps: str = ""
+    confidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def text(guessed: Guess, source: str) -> str:
         'rater = ""  # who scored, where no column says it',
         "",
         "[columns]  # further ones: video behavior start end duration time event count rater subject group phase",
-        "           # session fps",
+        "           # session fps confidence",
         *(f"{role} = {_quoted(column)}" for role, column in guessed.columns.items()),
         "",
         "[video]",

@@ -159,6 +159,20 @@ class Reading:
             return 1
         return int(number)
 
+    def confidence_of(self, grid: Grid, row: Row) -> float | None:
+        """How sure a program was, 0..1; None where it says nothing (and a trouble where it can't be read)."""
+        cell = grid.cell(row, self.mapping.columns.confidence)
+        if cell is None or cell.is_empty:
+            return None
+        try:
+            number = float(cell.text.replace(",", "."))
+        except ValueError:
+            number = -1.0
+        if 0 <= number <= 1:
+            return number
+        self.note("odd confidence", f"a confidence from 0 to 1 expected, got {cell.text!r}; left out", cell)
+        return None
+
     def add(self, row: LabelRow, is_marker: bool, *cells: Cell, played: Playlist | None = None) -> None:
         """Keep the row, unless it ends before it starts; of several files that are ``played``, a part for each."""
         if row.end is not None and row.end < row.start:

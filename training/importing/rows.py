@@ -17,7 +17,7 @@ class LabelRow:
     """One bout as a table has it, half-open.
 
     ``start`` and ``end`` are seconds from the video's first frame or, with unit "frames", numbers of its frames from 0;
-    ``end`` is None for an instant, which lasts one frame.
+    ``end`` is None for an instant, which lasts one frame. ``confidence`` is how sure a program was, where it says so.
     """
 
     video: str
@@ -28,6 +28,7 @@ class LabelRow:
     count: int = 1
     rater: str = ""
     origin: str = ""
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,9 @@ def read_source(path: Path, mapping: Mapping | None, rater: str = "") -> LabelTa
         file = read_tables(path)
         known = recognise(file)
         if known is None:
-            raise SettingsError(f"{path}: a table that needs a mapping. --guess writes one to look at and to edit.")
+            raise SettingsError(
+                f"{path}: a table that needs a mapping, which training.import_videos --guess writes for you to edit."
+            )
         table = read_label_table(path, replace(known, rater=rater))
         return replace(table, troubles=(*left_out(file, known), *table.troubles))
     return read_label_table(path, rules)
