@@ -111,8 +111,8 @@ def per_frame(boxes: Sequence[FrameBox], num_frames: int) -> Float64Array:
 
 def movement(boxes: Float64Array) -> Float64Array:
     """How much the box changes around each frame, in shares of its size: float64 (num_frames,), 0 where unknown."""
-    side = np.nanmax([boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]], axis=0) if len(boxes) else boxes[:, 0]
+    side = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])  # NaN where there is no box
     change = np.zeros(len(boxes))
     if len(boxes) > 1:
         change[1:] = np.nan_to_num(np.abs(np.diff(boxes, axis=0)).max(axis=1) / np.maximum(side[1:], 1))
-    return np.convolve(change, np.ones(7) / 7, mode="same")
+    return np.convolve(change, np.ones(7) / 7)[3:-3]  # "same" were longer than a video of fewer frames
