@@ -75,11 +75,8 @@ def test_the_table_says_undefined_where_a_fold_holds_one_class() -> None:
 
 
 def test_a_playlist_is_made_anew_when_its_truth_or_fold_has_changed(tmp_path: Path) -> None:
-    files = [write_video(tmp_path / f"{i}.mkv", codec="mpeg4", num_frames=16) for i in range(2)]
-    clips = [
-        replace(rat_clip(file.name, "s", is_true), path=file)
-        for file, is_true in zip(files, (True, False), strict=True)
-    ]
+    clips = [rat_clip("yes.mkv", "s", True), rat_clip("no.mkv", "s", False)]
+    clips = [replace(clip, path=write_video(tmp_path / clip.path, codec="mpeg4", num_frames=16)) for clip in clips]
 
     def made(clips: list[RatClip], fold: int) -> tuple[str, list[FrameRange], int]:
         dataset = rat_clips.make_playlists([Playlist("p", tuple(clips))], {"s": fold}, tmp_path / "playlists")

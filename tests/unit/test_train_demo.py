@@ -63,6 +63,6 @@ def test_labels_that_are_refused_end_it(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_walk_of_another_size_does_not_take_its_films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     walk(tmp_path, monkeypatch)
     larger = train_demo.Size("toy", 2, 1, 2.0)
-    with pytest.raises(SettingsError, match="2 animals, 1 films of 1 s of each was begun, this one has .* of 2 s"):
+    with pytest.raises(SettingsError, match=r"2 animals, 1 films of 1 s of each was begun, this one has .* of 2 s"):
         train_demo.run(larger, tmp_path, tmp_path / "models")
     train_demo.run(larger, tmp_path / "other", tmp_path / "models")
