@@ -111,7 +111,7 @@ def per_frame(boxes: Sequence[FrameBox], num_frames: int) -> Float64Array:
 
 def movement(boxes: Float64Array) -> Float64Array:
     """How much the box changes around each frame, in shares of its size: float64 (num_frames,), 0 where unknown."""
-    side = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])  # NaN where there is no box
+    side = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
     change = np.zeros(len(boxes))
     if len(boxes) > 1:
         change[1:] = np.nan_to_num(np.abs(np.diff(boxes, axis=0)).max(axis=1) / np.maximum(side[1:], 1))

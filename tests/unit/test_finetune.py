@@ -334,12 +334,6 @@ def test_a_class_without_clips_and_a_missing_validation_split_are_told(
     assert_same_weights(tmp_path / "run" / "best", tmp_path / "run" / "last")
 
 
-def test_a_folder_without_clips_says_how_they_are_made(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"clips\.csv: there is no such table\. training\.preprocess --clips"):
-        finetune(TOY, tmp_path / "nowhere", tmp_path / "run")
-    assert not (tmp_path / "nowhere").exists()
-
-
 def test_no_training_split_is_told(tmp_path: Path) -> None:
     table = write_clips(tmp_path)
     write_table(ClipTable(tmp_path, CLASSES, table.in_split("validation")))
@@ -351,6 +345,12 @@ def test_fewer_clips_than_a_batch_still_train(clips: Path, tmp_path: Path, capsy
     finetune(replace(TOY, batch=16, steps=0, epochs=2, warmup_steps=0), clips, tmp_path)
     assert len(losses(tmp_path)) == 2
     assert "only 9 clips for steps of 16 windows: an epoch is one step" in capsys.readouterr().err
+
+
+def test_a_folder_without_clips_says_how_they_are_made(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"clips\.csv: there is no such table\. training\.preprocess --clips"):
+        finetune(TOY, tmp_path / "nowhere", tmp_path / "run")
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_clips_that_show_no_animal_are_refused(tmp_path: Path) -> None:
