@@ -130,5 +130,5 @@ def test_a_video_in_which_the_detector_sees_no_animal_is_named(
     monkeypatch.setattr(material, "_load", lambda *_: Blind(Film(50_000, 4.0, size=(160, 120), fps=25)))
     report = preprocessreport.Report()
     material.gather(dataset, Path("detector"), report)
-    assert [note.split(": ")[0] for note in report.notes] == [entry.path for entry in dataset.videos]
+    assert {note.split(": ")[0] for note in report.notes} == {entry.path for entry in dataset.videos}
     assert "the detector saw no animal" in report.notes[0]
