@@ -183,6 +183,8 @@ def _inclusive(frames: FrameRange) -> tuple[int, int]:
 def read_table(folder: Path, at: Path | None = None) -> ClipTable:
     """The clips in ``folder`` (by the table in ``at``); raises RecordError when the table does not fit its arrays."""
     path = (at or folder) / TABLE_NAME
+    if not path.exists():
+        raise RecordError(f"{path}: there is no such table. training.preprocess --clips {folder} makes the clips.")
     arrays = atomic.read_arrays((at or folder) / ARRAYS_NAME)
     try:
         with path.open(newline="", encoding="utf-8") as file:

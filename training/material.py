@@ -93,6 +93,8 @@ def _find_all(
             report.boxes_found.append(entry.path)
             said = f"boxes {len(report.boxes_found)} {entry.path}: {len(boxes)} of {info.num_frames} frames"
             print(said, file=sys.stderr)
+            if not boxes:
+                report.notes.append(f"{entry.path}: the detector saw no animal, so nothing is cut from it")
     return dataset
 
 

@@ -126,7 +126,10 @@ def make_dataset(clips: Sequence[RatClip], root: Path) -> Dataset:
 def make_playlists(playlists: Sequence[Playlist], fold_of: Mapping[str, int], root: Path) -> Dataset:
     """The data set of the joined playlists in ``root``; the group of each video is the number of its fold."""
     dataset = Dataset(root, (GROOMING,))
-    mark = _mark([(one.name, [(clip.file, clip.boxes) for clip in one.clips]) for one in playlists])
+    mark = _mark([
+        (one.name, fold_of[one.clips[0].session], [(clip.file, clip.is_grooming, clip.boxes) for clip in one.clips])
+        for one in playlists
+    ])  # fmt: skip
     if _is_made(root, mark):
         return datasets.read(root)
     for one in playlists:

@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mousetal.errors import ServiceError
+from mousetal import atomic
+from mousetal.errors import ServiceError, SettingsError
 from training import coco, exitcodes
 
 CONFIGS = Path(__file__).parent / "configs" / "train-demo"
 MAPPING = "mapping.toml"
+SIZE_NAME = "size.txt"
 AUTOLABEL = "training.autolabel"
 REAL_SHARES = (0.75, 0.25)  # of drawn and real frames in what the detector learns from; by number it were 16 to 1
 DEMO_SEED = 60_000  # films for the last stage
@@ -119,8 +121,22 @@ def stages(size: Size, work: Path, models: Path) -> list[Stage]:
     ]  # fmt: skip
 
 
+def claim(size: Size, work: Path) -> None:
+    """Note in ``work`` how much is drawn: films and boxes that are there already are taken as they are.
+
+    Raises SettingsError where a walk of another size was begun.
+    """
+    mark = work / SIZE_NAME
+    drawn = f"{size.animals} animals, {size.films} films of {size.seconds:g} s of each"
+    begun = mark.read_text("utf-8").strip() if mark.exists() else drawn
+    if begun != drawn:
+        raise SettingsError(f"{work}: here a walk with {begun} was begun, this one has {drawn}. Give another --work.")
+    atomic.write_text(mark, drawn + "\n")
+
+
 def run(size: Size, work: Path, models: Path) -> int:
-    """Run all stages; raises ServiceError naming the one that failed."""
+    """Run all stages; raises ServiceError naming the one that failed, SettingsError in a walk of another size."""
+    claim(size, work)
     begun, boxes = time.monotonic(), work / "boxes" / coco.BOXES_NAME
     for heading, words in stages(size, work, models):
         if "--guess" in words and (work / MAPPING).exists():

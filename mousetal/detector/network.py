@@ -11,7 +11,7 @@ import math
 
 import torch
 from torch import nn
-from transformers import RTDetrResNetConfig, RTDetrV2Config, RTDetrV2ForObjectDetection
+from transformers import PreTrainedModel, RTDetrResNetConfig, RTDetrV2Config, RTDetrV2ForObjectDetection
 
 from mousetal.detector.config import LEVELS, NetworkConfig
 
@@ -25,6 +25,11 @@ def build(config: NetworkConfig) -> RTDetrV2ForObjectDetection:
     # only one decoder layer, so it is told not to and the modules themselves are shared.
     network.model.decoder.class_embed = network.class_embed
     network.model.decoder.bbox_embed = network.bbox_embed
+    # Without this, what looks at all attributes of the inner modules (OpenVINO does) makes the library warn the user of
+    # a loss for language models.
+    for module in network.modules():
+        if isinstance(module, PreTrainedModel):
+            module.loss_type = network.loss_type
     _initialise(network)
     return network
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
+from transformers import modeling_utils
 
 from mousetal.detector.network import SCORE_PRIOR, build
 from tests.fixtures.detectors import TINY
@@ -32,6 +34,14 @@ def test_a_fresh_network_scores_everything_low() -> None:
     with torch.no_grad():
         scores = build(TINY).eval()(pixel_values=_pixels()).logits.sigmoid()
     assert scores.max() < 10 * SCORE_PRIOR
+
+
+def test_no_module_warns_of_a_loss_that_is_none_of_its(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(modeling_utils.logger, "warning_once", said.append)
+    for module in build(TINY).modules():
+        getattr(module, "loss_function", None)
+    assert said == []
 
 
 def test_a_few_steps_on_one_batch_lower_the_loss() -> None:

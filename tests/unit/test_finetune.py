@@ -347,6 +347,12 @@ def test_fewer_clips_than_a_batch_still_train(clips: Path, tmp_path: Path, capsy
     assert "only 9 clips for steps of 16 windows: an epoch is one step" in capsys.readouterr().err
 
 
+def test_a_folder_without_clips_says_how_they_are_made(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"clips\.csv: there is no such table\. training\.preprocess --clips"):
+        finetune(TOY, tmp_path / "nowhere", tmp_path / "run")
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_clips_that_show_no_animal_are_refused(tmp_path: Path) -> None:
     table = write_clips(tmp_path)
     for clip in table.clips:

@@ -188,6 +188,16 @@ def test_points_may_lack_an_end_where_the_mapping_says_so(tmp_path: Path) -> Non
     assert kinds(table) == ["unreadable time"]
 
 
+def test_a_mapping_without_a_column_of_ends_is_told_unless_only_instants_are_meant(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "s.csv", [["video", "behavior", "start", "fin"], ["m1", "groom", 1, 9]])
+    named = {"names": {"groom": []}}
+    table = read_label_table(path, bouts_mapping(columns={"end": ""}, behaviors=named))
+    assert facts(table) == [("m1", "groom", 1.0, None)]
+    assert [(one.kind, one.origin, one.is_loss) for one in table.troubles] == [("no column of ends", "s.csv", False)]
+    meant = bouts_mapping(columns={"end": ""}, behaviors=named | {"points": ["groom"]})
+    assert kinds(read_label_table(path, meant)) == []
+
+
 def test_markers_bracket_what_was_scored_as_far_as_raters_agree(tmp_path: Path) -> None:
     rows = [[*HEADER, "by"], ["m1", "Start/End", 2, 3, "ann"], ["m1", "Start/End", 98, 99, "ann"],
             ["m1", "startend", 3, 4, "bob"], ["m1", "StartEnd", 99, 100, "bob"], ["m2", "StartEnd", 1, 2, "bob"],

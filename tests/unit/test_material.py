@@ -138,3 +138,28 @@ def test_an_interrupt_while_boxes_are_found_keeps_those_that_are_there(
         *["watcher@" + "ab" * 6] * 2,
     ]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("video")]
+
+
+def test_movement_is_a_boxs_way_in_shares_of_its_side_and_none_where_it_is_unknown() -> None:
+    boxes = np.full((40, 4), np.nan)
+    boxes[:20] = [(2.0 * n, 0.0, 2.0 * n + 10, 5.0) for n in range(20)]
+    moved = boxing.movement(boxes)
+    assert moved[4:17] == pytest.approx(0.2)
+    assert moved[24:].tolist() == [0.0] * 16
+    assert boxing.movement(np.full((5, 4), np.nan)).tolist() == [0.0] * 5
+    assert len(boxing.movement(boxes[:1])) == 1
+
+
+def test_a_video_in_which_the_detector_sees_no_animal_is_named(
+    copied: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Blind(Watcher):
+        def predict(self, batch: DetectorBatch) -> list[Detections]:
+            return [Detections.empty(frame) for frame in batch.frame_indices]
+
+    dataset = replace(copied, videos=tuple(replace(entry, boxes_by="another@01") for entry in copied.videos))
+    monkeypatch.setattr(material, "_load", lambda *_: Blind(Film(50_000, 4.0, size=(160, 120), fps=25)))
+    report = preprocessreport.Report()
+    material.gather(dataset, Path("detector"), report)
+    assert {note.split(": ")[0] for note in report.notes} == {entry.path for entry in dataset.videos}
+    assert "the detector saw no animal" in report.notes[0]

@@ -10,6 +10,10 @@ from mousetal import atomic, records
 from mousetal.formats.csv import BOX_COLUMNS, INTERVAL_COLUMNS, VIDEO_COLUMNS
 from tests.fixtures.stored import stored_result
 
+DOCUMENTS = (
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/README.md", "videos/README.md", "training/README.md",
+)  # fmt: skip
+
 
 def file_map(root: Path) -> set[str]:
     """Every path named in the README's map of the files."""
@@ -36,7 +40,7 @@ def test_the_map_names_every_module_of_the_library(root: Path) -> None:
 
 
 def test_every_link_in_the_documents_leads_somewhere(root: Path) -> None:
-    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/README.md", "videos/README.md"):
+    for name in DOCUMENTS:
         text = (root / name).read_text(encoding="utf-8")
         targets = re.findall(r"\]\(([^)#:]+)\)", text)
         assert [t for t in targets if not ((root / name).parent / t).exists()] == [], name
@@ -44,7 +48,7 @@ def test_every_link_in_the_documents_leads_somewhere(root: Path) -> None:
 
 def test_every_make_target_that_the_documents_name_exists(root: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    for name in ("README.md", "CONTRIBUTING.md"):
+    for name in DOCUMENTS:
         named = set(re.findall(r"\bmake ([a-z-]+)\b(?= |`|$)", (root / name).read_text(encoding="utf-8"), re.MULTILINE))
         assert named - targets <= {"install"}, name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from mousetal import dataset as datasets
 from mousetal.types import FrameRange
+from tests.fixtures.videos import write_video
 from training import foldtable, rat_clips, real_benchmark
 from training.clips import Clip, ClipTable
 from training.foldruns import fold_table
@@ -70,6 +72,24 @@ def test_the_table_says_undefined_where_a_fold_holds_one_class() -> None:
     assert found["pooled"]["auc"]["values"] == [1.0, 0.5]
     assert found["folds"]["1"]["auc"] == {"mean": None, "spread": None, "values": [None, None]}
     assert found["pooled"]["auc"]["spread"] == pytest.approx(0.5 / 2**0.5)
+
+
+def test_a_playlist_is_made_anew_when_its_truth_or_fold_has_changed(tmp_path: Path) -> None:
+    clips = [rat_clip("yes.mkv", "s", True), rat_clip("no.mkv", "s", False)]
+    clips = [replace(clip, path=write_video(tmp_path / clip.path, codec="mpeg4", num_frames=16)) for clip in clips]
+
+    def made(clips: list[RatClip], fold: int) -> tuple[str, list[FrameRange], int]:
+        dataset = rat_clips.make_playlists([Playlist("p", tuple(clips))], {"s": fold}, tmp_path / "playlists")
+        entry = dataset.videos[0]
+        labels = datasets.read_labels(dataset, entry)
+        return entry.group, [label.frames for label in labels], dataset.video_path(entry).stat().st_mtime_ns
+
+    group, truth, when = made(clips, 0)
+    assert (group, truth) == ("0", [FrameRange(0, 16)])
+    assert made(clips, 0) == (group, truth, when)
+    assert made(clips, 1)[:2] == ("1", truth), "else a model would judge what it has learned from"
+    corrected = [clips[0], replace(clips[1], is_grooming=True)]
+    assert made(corrected, 1)[:2] == ("1", [FrameRange(0, 32)])
 
 
 def test_the_real_folds_split_no_session_and_no_playlist(source: Path) -> None:

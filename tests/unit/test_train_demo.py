@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mousetal.errors import ServiceError
+from mousetal.errors import ServiceError, SettingsError
 from training import coco, train_demo
 
 SIZE = train_demo.Size("toy", 2, 1, 1.0)
@@ -58,3 +58,11 @@ def test_a_walk_that_stopped_goes_on_after_its_boxes(tmp_path: Path, monkeypatch
 def test_labels_that_are_refused_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ServiceError, match="'Boxes without a labeller' ended with exit code 2"):
         walk(tmp_path, monkeypatch, training__autolabel=2)
+
+
+def test_a_walk_of_another_size_does_not_take_its_films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walk(tmp_path, monkeypatch)
+    larger = train_demo.Size("toy", 2, 1, 2.0)
+    with pytest.raises(SettingsError, match=r"2 animals, 1 films of 1 s of each was begun, this one has .* of 2 s"):
+        train_demo.run(larger, tmp_path, tmp_path / "models")
+    train_demo.run(larger, tmp_path / "other", tmp_path / "models")

@@ -19,7 +19,7 @@ from training.importing.cells import parse_spans
 from training.importing.grid import Grid, plain
 from training.importing.media import MediaError, ObservedFiles, Playlist
 from training.importing.reading import Reading, Row, moment
-from training.importing.rows import LabelRow
+from training.importing.rows import LabelRow, Trouble
 from training.importing.times import TimeError, parse_cell
 
 SEVERAL_FILES = "time in one of several files"
@@ -31,6 +31,8 @@ def read_bouts(reading: Reading, grid: Grid) -> None:
     With an event column a row whose event is a point is an instant, whatever its end says.
     """
     columns, observed = reading.mapping.columns, ObservedFiles.of(grid, reading.mapping.time)
+    if not (columns.end or columns.duration):
+        _tell_of_instants(reading, grid)
     for row in grid.rows():
         try:
             played = reading.played(observed, row)
@@ -69,6 +71,16 @@ def read_bouts(reading: Reading, grid: Grid) -> None:
         confidence = reading.confidence_of(grid, row)
         label = LabelRow(video, behavior, start, end, unit, count, rater, join_origins(*cells), confidence)
         reading.add(label, is_marker, *cells, played=played)
+
+
+def _tell_of_instants(reading: Reading, grid: Grid) -> None:
+    """A column of ends that a mapping forgot would else only show in how short all bouts are."""
+    names = {plain(name) for name in reading.mapping.behaviors.names}
+    if names and names <= reading.points:
+        return  # as the mapping says
+    where = f"{grid.sheet.path.name}!{grid.sheet.name}".rstrip("!")
+    why = "the mapping names no column of ends or durations: every bout is taken for an instant, one frame long"
+    reading.troubles.append(Trouble("no column of ends", where, why, is_loss=False))
 
 
 def _span(
