@@ -96,7 +96,7 @@ def train(knobs: Knobs, data: Data, out: Path, place: Place) -> Memo:
         "data": {"classes": list(data.classes), "clips": data.digest, "processes": place.world_size},
     }
     state = folder.last_state()
-    folder.require_same(identity, FREE)
+    folder.require_same(identity, FREE, as_json(Knobs()))
     plan = Schedule(*length(knobs, data.sampler.num_usable, place.world_size), runfolder.step_of(state))
     log = TrainLog(out, plan.first, plan.steps, knobs.print_every, is_silent=not place.is_first)
     if place.is_first:
@@ -129,7 +129,9 @@ def loop(knobs: Knobs, data: Data, recipe: Recipe, plan: Schedule, keeper: Keepe
     """The steps of the run that are still to do."""
     engine, place, log = keeper.engine, keeper.place, keeper.log
     scale = knobs.rate_scale(place.world_size)
-    rates = cosine_schedule(knobs.lr * scale, knobs.min_lr * scale, plan.steps, plan.warmup)
+    rates = cosine_schedule(
+        knobs.lr * scale, knobs.min_lr * scale, plan.steps, plan.warmup, start=knobs.warmup_lr * scale
+    )
     decays = cosine_schedule(knobs.weight_decay, knobs.decay_end, plan.steps)
     weights = class_weights(data.sampler.expected_counts(), knobs.class_weights)
     weights_C = torch.tensor(weights, dtype=torch.float32, device=place.device)  # noqa: N806  C classes

@@ -80,12 +80,17 @@ class RunFolder:
         folder = pointer.parent / pointer.read_text("utf-8").strip()
         return folder if folder.is_dir() else None
 
-    def require_same(self, identity: Mapping[str, Any], free: tuple[str, ...]) -> None:
-        """Check that a run with a state goes on as it began. Raises SettingsError with what differs beside ``free``."""
+    def require_same(
+        self, identity: Mapping[str, Any], free: tuple[str, ...], defaults: Mapping[str, Any] | None = None
+    ) -> None:
+        """Check that a run with a state goes on as it began. Raises SettingsError with what differs beside ``free``.
+
+        A run that was begun before a setting existed had what is its default, by ``defaults``.
+        """
         if self.last_state() is None and not (self.root / STATE_FILE).exists():
             return
         before = atomic.read_json(self.root / IDENTITY)
-        if changed := differences(_flat(before, free), _flat(identity, free)):
+        if changed := differences(_flat({"defaults": defaults or {}, **before}, free), _flat(identity, free)):
             listed = "\n".join(f"  {line}" for line in changed)
             raise SettingsError(
                 f"{self.root}: this run was begun with other settings or data.\n{listed}\n"

@@ -188,6 +188,24 @@ def test_a_run_with_other_settings_is_not_gone_on_with(clips: Path, whole: Path,
         finetune(TOY, tmp_path, whole)
 
 
+def test_a_setting_that_is_newer_than_the_run_had_its_default(clips: Path, whole: Path, tmp_path: Path) -> None:
+    halt(TOY, clips, tmp_path, steps=2)
+    identity = json.loads((tmp_path / "knobs.json").read_text())
+    del identity["knobs"]["warmup_lr"]
+    (tmp_path / "knobs.json").write_text(json.dumps(identity))
+    with pytest.raises(SettingsError, match=r"warmup_lr: 0.0 -> 0.001"):
+        finetune(replace(TOY, warmup_lr=0.001), clips, tmp_path)
+    finetune(TOY, clips, tmp_path)
+    assert losses(tmp_path) == losses(whole)
+
+
+def test_the_warm_up_starts_where_it_is_told_to(clips: Path, whole: Path, tmp_path: Path) -> None:
+    finetune(replace(TOY, warmup_lr=1e-3, warmup_steps=3), clips, tmp_path)
+    rates = [line["learning_rate"] for line in log_of(tmp_path) if "event" not in line]
+    np.testing.assert_allclose(rates[:3], [1e-3, 2e-3, 3e-3])
+    assert log_of(whole)[0]["learning_rate"] == 0.0
+
+
 def test_a_finished_run_is_left_as_it_is(clips: Path, whole: Path) -> None:
     before = (whole / "log.jsonl").read_text()
     memo = finetune(TOY, clips, whole)
@@ -386,6 +404,11 @@ def test_bf16_trains_on_a_cpu_and_fp16_is_refused(clips: Path, tmp_path: Path) -
         (["--class_shares", "1", "2"], "class_shares: one per class"),
         (["--auto_augment", "much"], "auto_augment"),
         (["--turns", "maybe"], "--turns: true or false"),
+        (["--lr", "nan"], "lr: a finite number expected, got nan"),
+        (["--steps", "-3"], "steps: at least 0 expected, got -3"),
+        (["--class_shares", "1", "-1", "1"], "class_shares: at least 0 expected, got -1.0"),
+        (["--input_size", "33"], "patches must tile the clip, got img_size=33"),
+        (["--drop_path", "1"], "drop rates lie in [0, 1)"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
