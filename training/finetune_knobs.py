@@ -30,6 +30,7 @@ LEAST = dict.fromkeys(
      "box_jitter", "light", "mixup", "cutmix", "focal_gamma", "workers", "validate_every", "save_every",
      "event_tolerance_s"), 0,
 )  # fmt: skip
+BACKGROUND = 0  # the class number that preprocess gives to no behaviour
 FREE = ("workers", "print_every", "device")  # settings that a resumed run may change: they do not alter its result
 
 
@@ -176,7 +177,7 @@ class Knobs:
 def spec_of(knobs: Knobs, classes: tuple[str, ...], trained_fps: float) -> ClassifierSpec:
     """What training shares with inference: how windows and crops are taken. The background is class 0."""
     return ClassifierSpec(
-        name="in training", sha256="", classes=classes, background=0, num_frames=knobs.num_frames,
+        name="in training", sha256="", classes=classes, background=BACKGROUND, num_frames=knobs.num_frames,
         sampling_rate=knobs.sampling_rate, stride=knobs.stride, input_size=knobs.input_size,
         crop_padding=knobs.crop_padding, trained_fps=trained_fps, is_multi_label=False,
         rules=(BoutRule(),) * len(classes),

@@ -41,6 +41,7 @@ from mousetal.modelconfig import plain_name
 from training.knobs import differences
 
 BEST = "best"
+LAST = "last"
 METRICS = "metrics.json"
 STATES = "checkpoints"
 POINTER = "last"
@@ -121,15 +122,31 @@ class RunFolder:
             partial.mkdir(parents=True, exist_ok=True)
             yield partial
         except (OSError, RuntimeError) as error:  # torch says RuntimeError when a write fails
+            cause = self._cause(error)
             shutil.rmtree(partial, ignore_errors=True)
             kept = self.last_state()
             raise OutputError(
-                f"{partial}: the checkpoint cannot be written ({_first_line(error)}). Free some space and start again; "
-                f"the run goes on from {kept.name if kept else 'its beginning'}."
+                f"{partial}: the checkpoint cannot be written ({cause}). Free some space and start "
+                f"again; the run goes on from {kept.name if kept else 'its beginning'}."
             ) from error
 
+    def _cause(self, error: BaseException) -> str:
+        """Why writing failed. Torch's own words when a disk is full are of positions in an archive."""
+        told: BaseException | None = error
+        while told is not None:
+            if isinstance(told, OSError):
+                return told.strerror or str(told)
+            told = told.__cause__ or told.__context__
+        free = shutil.disk_usage(self.root).free / (1 << 20)
+        return f"{free:.0f} MiB free; {_first_line(error)}"
+
     def commit(self, step: int) -> None:
-        """Make the partial state, whole now, the last one."""
+        """Make the partial state, whole now, the last one. It has reached the disk before the one before goes."""
+        with self.writing(step) as partial:
+            for path in partial.rglob("*"):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
         final = self.root / STATES / _state_name(step)
         shutil.rmtree(final, ignore_errors=True)
         self.partial_state(step).rename(final)
