@@ -97,5 +97,5 @@ def advice(knobs: Knobs, needed: Estimate, place: Place) -> str:
         engine = "" if place.is_deepspeed else " and engine = deepspeed"
         steps.append(f"offload = true with zero = {knobs.zero or 2}{engine}")
     if place.world_size == 1:
-        steps.append("more GPUs, by deepspeed --num_gpus, with zero = 2 (alone it spares nothing)")
+        steps.append("more GPUs, started by DeepSpeed's launcher, with zero = 2 (alone it spares nothing)")
     return f"out of memory. The step needs {needed}. Lower one of: {'; '.join(steps) or 'input_size, model'}."
