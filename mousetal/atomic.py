@@ -24,11 +24,11 @@ from mousetal.errors import OutputError, RecordError
 TEMPORARY_PREFIX = ".mousetal-"  # short, so that a name as long as the file system allows stays writable
 
 REMEDIES = {
-    errno.ENOSPC: "Free some space or choose another OUTPUT, then run again; finished videos are kept.",
-    errno.EDQUOT: "Free some of your quota or choose another OUTPUT, then run again; finished videos are kept.",
-    errno.EROFS: "Choose an OUTPUT that is not read-only.",
-    errno.EACCES: "Choose an OUTPUT that you may write to.",
-    errno.EPERM: "Choose an OUTPUT that you may write to.",
+    errno.ENOSPC: "Free some space or choose another OUTPUT (--out), then run again; what is finished is kept.",
+    errno.EDQUOT: "Free some of your quota or choose another OUTPUT (--out), then run again; what is finished is kept.",
+    errno.EROFS: "Choose an OUTPUT (--out) that is not read-only.",
+    errno.EACCES: "Choose an OUTPUT (--out) that you may write to.",
+    errno.EPERM: "Choose an OUTPUT (--out) that you may write to.",
     errno.ENAMETOOLONG: "Shorten the name.",
 }
 
@@ -93,5 +93,5 @@ def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 def output_error(path: Path, error: OSError) -> OutputError:
     """What an OSError means to the user, and what to do."""
-    remedy = REMEDIES.get(error.errno or 0, "Check the disk, or choose another OUTPUT.")
+    remedy = REMEDIES.get(error.errno or 0, "Check the disk, or choose another OUTPUT (--out).")
     return OutputError(f"{path}: cannot be written ({error.strerror or error}). {remedy}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from mousetal.errors import ModelError, SettingsError
+from mousetal.errors import SettingsError
 from mousetal.execution import AUTOCAST_TYPES, Execution
 from training.finetune_knobs import Knobs
 from training.optim import Group, adamw
 
 STATE_NAME = "engine.pt"
+DEEPSPEED_TAG = "deepspeed"  # the folder in a state that its own files are in
 MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # how many processes there are, by Open MPI and by MPICH
 
 
@@ -122,10 +124,10 @@ class Torch:
         parts: dict[str, Any] = {"module": self.module, "optimiser": self.optimiser, "scaler": self.scaler}
         with (folder / STATE_NAME).open("wb") as file:
             torch.save({name: part.state_dict() for name, part in parts.items()}, file)
-            file.flush()
-            os.fsync(file.fileno())
 
     def load(self, folder: Path) -> None:
+        if (folder / DEEPSPEED_TAG).exists() and not (folder / STATE_NAME).exists():
+            raise SettingsError(f"{folder}: a state of DeepSpeed. Go on with its launcher, or set engine = deepspeed.")
         state = torch.load(folder / STATE_NAME, map_location="cpu", weights_only=True)
         self.module.load_state_dict(state["module"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -188,12 +190,12 @@ class DeepSpeed:
                 yield name, parameter
 
     def save(self, folder: Path) -> None:
-        self.engine.save_checkpoint(str(folder), tag="deepspeed", save_latest=False)
+        self.engine.save_checkpoint(str(folder), tag=DEEPSPEED_TAG, save_latest=False)
 
     def load(self, folder: Path) -> None:
-        found, _ = self.engine.load_checkpoint(str(folder), tag="deepspeed")
+        found, _ = self.engine.load_checkpoint(str(folder), tag=DEEPSPEED_TAG)
         if found is None:
-            raise ModelError(f"{folder}: no state of DeepSpeed there. Was the run begun without it?")
+            raise SettingsError(f"{folder}: no state of DeepSpeed. Go on without its launcher, by python -m.")
 
 
 def forget_steps(optimiser: Any) -> None:
@@ -240,13 +242,20 @@ def start_processes(place: Place) -> None:
     """Join the other processes; alone, DeepSpeed still wants a group of one."""
     if not place.is_deepspeed:
         return
-    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1"),
-                        ("MASTER_PORT", "29511")):  # fmt: skip
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in (alone | {"MASTER_PORT": str(_free_port())}).items():
         os.environ.setdefault(name, value)
     backend = "nccl" if place.device.type == "cuda" else "gloo"
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)
     import_deepspeed().init_distributed(dist_backend=backend)
+
+
+def _free_port() -> int:
+    """Another one for every run, so that several at once on a machine do not meet."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def end_processes(place: Place) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from mousetal.errors import SettingsError
 from mousetal.types import ClassifierSpec
 from training.clips import ARRAYS_NAME, TABLE_NAME, Clip, ClipTable, read_table
-from training.finetune_knobs import Knobs, spec_of
+from training.finetune_knobs import BACKGROUND, Knobs, spec_of
 from training.sampler import Sampler, class_shares
 from training.windowlabels import short_classes
 
@@ -51,8 +51,7 @@ def load_data(knobs: Knobs, folder: Path, say: Callable[[str], None] = print) ->
     for name in table.classes:
         if name not in counts:
             say(f"warning: no training clip shows {name!r}: the model will never find it")
-    if not validation:
-        say("warning: no clips of the split 'validation': best will be the last weights")
+    validation = _judging(validation, table.classes, say)
     usual = Counter(float(clip.fps) for clip in train).most_common(1)[0][0]
     spec = spec_of(knobs, table.classes, knobs.trained_fps or usual)
     is_short = short_classes(train, spec)
@@ -61,6 +60,22 @@ def load_data(knobs: Knobs, folder: Path, say: Callable[[str], None] = print) ->
         raise SettingsError(f"class_shares: one per class ({', '.join(table.classes)}) expected, got {len(shares)}")
     sampler = Sampler(train, spec, is_short, shares, knobs.own_share, knobs.seed)
     return Data(table.classes, spec, is_short, train, validation, sampler, _digest(table))
+
+
+def _judging(validation: tuple[Clip, ...], classes: tuple[str, ...], say: Callable[[str], None]) -> tuple[Clip, ...]:
+    """The validation clips, none where they cannot tell better weights from worse."""
+    shown = {label for clip in validation for label in np.unique(clip.frame_labels).tolist()}
+    behaviors = [label for label in range(len(classes)) if label != BACKGROUND]
+    if not validation:
+        say("warning: no clips of the split 'validation': best will be the last weights")
+    elif shown.isdisjoint(behaviors):
+        say("warning: no validation clip shows a behaviour: best will be the last weights")
+        return ()
+    else:
+        for label in behaviors:
+            if label not in shown:
+                say(f"warning: no validation clip shows {classes[label]!r}: how well it is found does not tell on best")
+    return validation
 
 
 def _digest(table: ClipTable) -> str:

@@ -5,9 +5,10 @@ Defaults are those of the published mouse model where it has the setting; where 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from mousetal.errors import SettingsError
+from mousetal.errors import ModelError, SettingsError
 from mousetal.execution import AUTOCAST_TYPES
 from mousetal.modelconfig import ClipInput, MvdConfig
 from mousetal.mvd.checkpoints import VARIANTS
@@ -20,6 +21,16 @@ from training.sampler import SAMPLING
 from training.views import Disturbance
 
 ENGINES = ("auto", "torch", "deepspeed")
+LEAST = dict.fromkeys(
+    ("num_frames", "sampling_rate", "input_size", "stride", "batch", "accumulation", "num_sample", "epochs",
+     "print_every", "patch_size", "tubelet_size"), 1,
+) | dict.fromkeys(
+    ("seed", "crop_padding", "trained_fps", "class_shares", "dim", "depth", "heads", "moments_share", "warmup_epochs",
+     "steps", "warmup_steps", "lr", "min_lr", "warmup_lr", "base_batch", "weight_decay", "eps", "clip_norm",
+     "box_jitter", "light", "mixup", "cutmix", "focal_gamma", "workers", "validate_every", "save_every",
+     "event_tolerance_s"), 0,
+)  # fmt: skip
+BACKGROUND = 0  # the class number that preprocess gives to no behaviour
 FREE = ("workers", "print_every", "device")  # settings that a resumed run may change: they do not alter its result
 
 
@@ -69,7 +80,8 @@ class Knobs:
     num_sample: int = knob(2, "differently augmented views of each window in a batch")
     lr: float = knob(5e-4, "learning rate per base_batch windows")
     min_lr: float = knob(1e-6, "at the end, per base_batch windows")
-    base_batch: int = knob(256, "lr and min_lr are multiplied by all windows of a step over this; 0: taken as they are")
+    warmup_lr: float = knob(0.0, "at the start of the warm-up, per base_batch windows")
+    base_batch: int = knob(256, "these rates are multiplied by all windows of a step over this; 0: taken as they are")
     weight_decay: float = knob(0.001, "AdamW's, on matrices")
     weight_decay_end: float = knob(-1.0, "at the end, by a cosine; below 0: constant")
     layer_decay: float = knob(0.75, "factor on the learning rate per layer towards the input; 1 from fresh weights")
@@ -109,27 +121,24 @@ class Knobs:
     # bookkeeping
     validate_every: int = knob(0, "steps between validations; 0: once an epoch")
     save_every: int = knob(0, "steps between checkpoints; 0: once an epoch")
-    print_every: int = knob(20, "steps between lines")
+    print_every: int = knob(1, "steps between lines for people; log.jsonl holds every step")
     event_tolerance_s: float = knob(0.25, "seconds between the starts of a true bout and its match")
 
     def __post_init__(self) -> None:
         self._check_choices()
+        self._check_sizes()
         shares = ("own_share", "mirror", "backwards", "erase", "mix_probability", "cutmix_share", "smoothing", "ema",
                   "drop_path", "dropout", "attn_dropout", "head_dropout")  # fmt: skip
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name}: between 0 and 1 expected, got {getattr(self, name)}")
-        for name in ("num_frames", "sampling_rate", "input_size", "stride", "batch", "accumulation", "num_sample",
-                     "epochs", "print_every", "patch_size", "tubelet_size"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{name}: at least 1 expected, got {getattr(self, name)}")
         for name in ("crop_area", "crop_aspect", "betas"):
             pair = getattr(self, name)
             if len(pair) != 2 or not 0 < pair[0] <= pair[1]:
                 raise SettingsError(f"{name}: two numbers above 0, the lesser first, expected, got {pair}")
-        if max(self.betas) >= 1 or self.lr < 0 or self.layer_decay <= 0:
-            raise SettingsError(f"betas below 1, lr from 0 and layer_decay above 0 expected, got {self.betas}, "
-                                f"{self.lr} and {self.layer_decay}")  # fmt: skip
+        if max(self.betas) >= 1 or self.layer_decay <= 0:
+            raise SettingsError(f"betas below 1 and layer_decay above 0 expected, got {self.betas} and "
+                                f"{self.layer_decay}")  # fmt: skip
         parse(self.auto_augment)
 
     def _check_choices(self) -> None:
@@ -144,6 +153,14 @@ class Knobs:
         if self.offload and not self.zero:
             raise SettingsError("offload needs ZeRO: set zero = 1 or higher")
 
+    def _check_sizes(self) -> None:
+        for name, value in vars(self).items():
+            for one in value if isinstance(value, tuple) else (value,):
+                if isinstance(one, float) and not math.isfinite(one):
+                    raise SettingsError(f"{name}: a finite number expected, got {one}")
+                if name in LEAST and one < LEAST[name]:
+                    raise SettingsError(f"{name}: at least {LEAST[name]} expected, got {one}")
+
     @property
     def decay_end(self) -> float:
         return self.weight_decay if self.weight_decay_end < 0 else self.weight_decay_end
@@ -153,14 +170,14 @@ class Knobs:
         return self.batch * self.accumulation * world_size
 
     def rate_scale(self, world_size: int) -> float:
-        """What lr and min_lr are multiplied by."""
+        """What lr, min_lr and warmup_lr are multiplied by."""
         return self.total_batch(world_size) / self.base_batch if self.base_batch else 1.0
 
 
 def spec_of(knobs: Knobs, classes: tuple[str, ...], trained_fps: float) -> ClassifierSpec:
     """What training shares with inference: how windows and crops are taken. The background is class 0."""
     return ClassifierSpec(
-        name="in training", sha256="", classes=classes, background=0, num_frames=knobs.num_frames,
+        name="in training", sha256="", classes=classes, background=BACKGROUND, num_frames=knobs.num_frames,
         sampling_rate=knobs.sampling_rate, stride=knobs.stride, input_size=knobs.input_size,
         crop_padding=knobs.crop_padding, trained_fps=trained_fps, is_multi_label=False,
         rules=(BoutRule(),) * len(classes),
@@ -168,15 +185,18 @@ def spec_of(knobs: Knobs, classes: tuple[str, ...], trained_fps: float) -> Class
 
 
 def network_config(knobs: Knobs, num_classes: int) -> VitConfig:
-    """The sizes of the network. Raises ModelError when they do not fit together."""
+    """The sizes of the network. Raises SettingsError when they do not fit together."""
     named = VARIANTS[knobs.model]
-    return VitConfig(
-        num_classes=num_classes, img_size=knobs.input_size, num_frames=knobs.num_frames, patch_size=knobs.patch_size,
-        tubelet_size=knobs.tubelet_size, dim=knobs.dim or named.dim, depth=knobs.depth or named.depth,
-        heads=knobs.heads or named.heads, use_cls_token=knobs.use_cls_token, use_mean_pooling=knobs.use_mean_pooling,
-        dropout=knobs.dropout, attn_dropout=knobs.attn_dropout, head_dropout=knobs.head_dropout,
-        drop_path=knobs.drop_path, init_scale=knobs.init_scale,
-    )  # fmt: skip
+    try:
+        return VitConfig(
+            num_classes=num_classes, img_size=knobs.input_size, num_frames=knobs.num_frames,
+            patch_size=knobs.patch_size, tubelet_size=knobs.tubelet_size, dim=knobs.dim or named.dim,
+            depth=knobs.depth or named.depth, heads=knobs.heads or named.heads, use_cls_token=knobs.use_cls_token,
+            use_mean_pooling=knobs.use_mean_pooling, dropout=knobs.dropout, attn_dropout=knobs.attn_dropout,
+            head_dropout=knobs.head_dropout, drop_path=knobs.drop_path, init_scale=knobs.init_scale,
+        )  # fmt: skip
+    except ModelError as error:
+        raise SettingsError(str(error)) from error
 
 
 def model_config(spec: ClassifierSpec, name: str, provenance: dict[str, object]) -> MvdConfig:

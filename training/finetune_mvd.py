@@ -47,7 +47,7 @@ from training.losses import class_weights
 from training.moments import start_weights
 from training.optim import Group, cosine_schedule, parameter_groups, set_rates
 from training.pixels import normalised
-from training.runfolder import RunFolder
+from training.runfolder import LAST, RunFolder
 from training.start import load_start
 from training.trainlog import TrainLog
 
@@ -96,7 +96,7 @@ def train(knobs: Knobs, data: Data, out: Path, place: Place) -> Memo:
         "data": {"classes": list(data.classes), "clips": data.digest, "processes": place.world_size},
     }
     state = folder.last_state()
-    folder.require_same(identity, FREE)
+    folder.require_same(identity, FREE, as_json(Knobs()))
     plan = Schedule(*length(knobs, data.sampler.num_usable, place.world_size), runfolder.step_of(state))
     log = TrainLog(out, plan.first, plan.steps, knobs.print_every, is_silent=not place.is_first)
     if place.is_first:
@@ -118,7 +118,7 @@ def train(knobs: Knobs, data: Data, out: Path, place: Place) -> Memo:
         loop(knobs, data, recipe, plan, keeper)
     except RuntimeError as error:
         if memory.is_out_of_memory(error):
-            raise SettingsError(memory.advice(knobs, needed, place.is_deepspeed)) from error
+            raise SettingsError(memory.advice(knobs, needed, place)) from error
         raise
     finally:
         log.close()
@@ -129,7 +129,9 @@ def loop(knobs: Knobs, data: Data, recipe: Recipe, plan: Schedule, keeper: Keepe
     """The steps of the run that are still to do."""
     engine, place, log = keeper.engine, keeper.place, keeper.log
     scale = knobs.rate_scale(place.world_size)
-    rates = cosine_schedule(knobs.lr * scale, knobs.min_lr * scale, plan.steps, plan.warmup)
+    rates = cosine_schedule(
+        knobs.lr * scale, knobs.min_lr * scale, plan.steps, plan.warmup, start=knobs.warmup_lr * scale
+    )
     decays = cosine_schedule(knobs.weight_decay, knobs.decay_end, plan.steps)
     weights = class_weights(data.sampler.expected_counts(), knobs.class_weights)
     weights_C = torch.tensor(weights, dtype=torch.float32, device=place.device)  # noqa: N806  C classes
@@ -141,7 +143,7 @@ def loop(knobs: Knobs, data: Data, recipe: Recipe, plan: Schedule, keeper: Keepe
         total, norm, waited = torch.zeros((), device=place.device), None, 0.0
         for micro_step in range(knobs.accumulation):
             asked = time.monotonic()
-            batch = keeper.readable(next(stream), step)
+            batch = keeper.readable(next(stream), step + 1)
             waited += time.monotonic() - asked
             seed = (knobs.seed, step, micro_step, place.rank)
             lesson = prepare(batch, knobs, len(data.classes), seed, place.device)
@@ -171,7 +173,8 @@ def require_finite(loss: float, norm: float | None, step: int, folder: RunFolder
     kept = folder.last_state()
     raise MousetalError(
         f"{folder.root}: the loss is {loss} and the gradient's length {norm} at step {step}. The state of "
-        f"{kept.name if kept else 'the beginning'} is kept. Lower lr, set clip_norm = 1, or use bf16 or fp32."
+        f"{kept.name if kept else 'the beginning'} is kept. Lower lr, set clip_norm = 1, or use bf16 or fp32, with "
+        f"another --out{f'; --init {folder.root / LAST} starts from the weights of that state' if kept else ''}."
     )
 
 
@@ -233,7 +236,8 @@ def run(arguments: argparse.Namespace) -> int:
     if memo.skipped:
         print(f"{len(memo.skipped)} clips could not be read and were skipped {memo.skipped.total()} times:",
               *sorted(memo.skipped), sep="\n  ", file=sys.stderr)  # fmt: skip
-    print(f"done: best merit {memo.best:.3f} at step {memo.best_step}; models in {arguments.out}/best and /last")
+    best = f"best merit {memo.best:.3f} at step {memo.best_step}" if memo.best >= 0 else "best is the last weights"
+    print(f"done: {best}; models in {arguments.out}/best and /last")
     code = OK
     if arguments.dataset:
         code = finetune_evaluation.evaluate_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,11 +13,12 @@ import torch
 from torch import Tensor
 
 from mousetal.errors import RecordError
+from training import memory
 from training.engine import Engine, Place, gathered
 from training.judge import Judge, shown, summary
 from training.learner import NETWORK
 from training.loader import Batch
-from training.runfolder import RunFolder
+from training.runfolder import LAST, RunFolder
 from training.trainlog import TrainLog
 from training.weightaverage import Average
 
@@ -25,7 +27,10 @@ MEMO_NAME = "memo.pt"
 
 @dataclass
 class Memo:
-    """What a run remembers beside weights: the best merit so far, and how often which clip could not be read."""
+    """What a run remembers beside weights: the best merit so far, and how often which clip could not be read.
+
+    ``best`` is below 0 as long as nothing was validated.
+    """
 
     best: float = -1.0
     best_step: int = 0
@@ -40,6 +45,7 @@ class Keeper:
     ) -> None:
         self.folder, self.engine, self.judge, self.log, self.place = folder, engine, judge, log, place
         self.memo = Memo()
+        self.untold: list[tuple[str, str]] = []  # clips that another process than the first could not read
         self.average = Average(self.network_weights(), decay) if decay else None
 
     def network_weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -54,7 +60,11 @@ class Keeper:
             self.average.update(self.network_weights())
 
     def note_skipped(self, skipped: tuple[tuple[str, str], ...], step: int) -> None:
-        """Count clips that could not be read; the first time each is told."""
+        """Count clips that could not be read; the first time each is told. That is for the first process to do, which
+        hears of the others' at the next `save`."""
+        if not self.place.is_first:
+            self.untold += skipped
+            return
         for clip, reason in skipped:
             self.memo.skipped[clip] += 1
             if self.memo.skipped[clip] == 1:
@@ -75,13 +85,14 @@ class Keeper:
             candidates["average"] = self.average.values
         if not self.judge.data.validation:
             chosen = candidates.get("average", candidates["weights"])
-            self.judge.export("best", chosen, step, {"note": "no validation clips: the last weights"})
+            self.judge.export("best", chosen, step, {"note": "nothing to validate on: the last weights"})
             return
         for name, values in candidates.items():
             found = self.judge.score(values)
             metrics: dict[str, Any] = {"of": name, **summary(found, self.judge.data.classes)}
             is_best = found.merit > self.memo.best
-            self.note_skipped(found.skipped, step)
+            if self.place.is_first:  # all processes know all that validation skipped
+                self.note_skipped(found.skipped, step)
             self.log.event(step, "validation", metrics)
             self.log.say(
                 f"  validation of the {name}: frame F1 {shown(found.frame_f1)}, event F1 {shown(found.event_f1)}, "
@@ -95,29 +106,40 @@ class Keeper:
         """The state to go on from, and the newest weights as the model folder ``last``. Raises OutputError."""
         if self.folder.has_state(step):
             return
-        skipped: Counter[str] = sum(gathered(self.memo.skipped, self.place), Counter())
+        for untold in gathered(self.untold, self.place):
+            self.note_skipped(tuple(untold), step)
+        self.untold = []
+        # Before the state, which says that all of its step is done: after a full disk here the step is done again.
+        whole = self._whole_weights()
+        self.judge.export(LAST, whole if self.average is None else self.average.values, step, {})
         with self.folder.writing(step) as partial:
             self.engine.save(partial)
             if self.place.is_first:
-                memo = {"best": self.memo.best, "best_step": self.memo.best_step, "skipped": dict(skipped)}
+                memo = {**vars(self.memo), "skipped": dict(self.memo.skipped)}
                 average = self.average.state_dict() if self.average is not None else None
                 with (partial / MEMO_NAME).open("wb") as file:
                     torch.save({"memo": memo, "average": average}, file)
         gathered(None, self.place)  # nobody renames while another still writes
         if self.place.is_first:
             self.folder.commit(step)
-        whole = self._whole_weights()
-        self.judge.export("last", whole if self.average is None else self.average.values, step, {})
 
     def load(self, state: Path) -> None:
-        """Go on from what `save` wrote."""
-        self.engine.load(state)
-        stored = torch.load(state / MEMO_NAME, map_location="cpu", weights_only=True)
-        # Counts were summed over processes, so one of them takes them over.
-        skipped = stored["memo"]["skipped"] if self.place.is_first else {}
-        self.memo = Memo(stored["memo"]["best"], stored["memo"]["best_step"], Counter(skipped))
-        if self.average is not None:
-            self.average.load_state_dict(stored["average"])
+        """Go on from what `save` wrote. Raises RecordError for a damaged state."""
+        try:
+            self.engine.load(state)
+            stored = torch.load(state / MEMO_NAME, map_location="cpu", weights_only=True)
+            memo = stored["memo"]
+            self.memo = Memo(memo["best"], memo["best_step"], Counter(memo["skipped"]))
+            if self.average is not None:
+                self.average.load_state_dict(stored["average"])
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
+            if memory.is_out_of_memory(error):
+                raise
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise RecordError(
+                f"{state}: the run cannot go on from this state, it is damaged ({reason}). Begin anew with another "
+                f"--out; --init {self.folder.root / LAST} starts from the weights that it had."
+            ) from error
 
     def _whole_weights(self) -> dict[str, Tensor]:
         return {name: value.detach().float().clone() for name, value in self.network_weights()}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mousetal.errors import VideoError
+from mousetal.errors import MousetalError, VideoError
 from mousetal.streams import prefetch
 from mousetal.types import UInt8Array
 from training.clips import Clip, read_frames
@@ -136,10 +136,25 @@ def _by_processes(dataset: Dataset[T], numbers: range, workers: int, pinned: boo
     # Not plain fork: OpenCV's threads do not survive it, and the child waits for them for ever.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    yield from DataLoader(
+    loader = DataLoader(
         dataset, batch_size=None, sampler=numbers, num_workers=workers, pin_memory=pinned, prefetch_factor=AHEAD,
         worker_init_fn=_one_thread, multiprocessing_context=context,
     )  # fmt: skip
+    source = iter(loader)
+    while True:
+        try:
+            item = next(source)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise MousetalError(
+                f"a process that reads clips was ended from outside ({str(error).splitlines()[0]}). Most often memory "
+                "ran out: the machine's, or what processes share (/dev/shm; in Docker shm_size). Lower workers; 0 "
+                "needs no process. The same command goes on."
+            ) from error
+        yield item
 
 
 def _one_thread(_worker: int) -> None:

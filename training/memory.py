@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from training.engine import Place
 from training.finetune_knobs import Knobs
 from training.learner import Learner
 
@@ -76,12 +77,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 
 
-def advice(knobs: Knobs, needed: Estimate, is_deepspeed: bool) -> str:
+def advice(knobs: Knobs, needed: Estimate, place: Place) -> str:
     """What to lower when memory ran out, the gentlest first."""
     steps = []
     if knobs.batch > 1:
-        half = max(1, knobs.batch // 2)
-        steps.append(f"batch = {half} with accumulation = {knobs.accumulation * knobs.batch // half} (same result)")
+        part = max(part for part in range(1, knobs.batch) if knobs.batch % part == 0)
+        steps.append(f"batch = {part} with accumulation = {knobs.accumulation * knobs.batch // part} (same result)")
     if knobs.num_sample > 1:
         steps.append("num_sample = 1")
     if not knobs.checkpointing:
@@ -90,10 +91,11 @@ def advice(knobs: Knobs, needed: Estimate, is_deepspeed: bool) -> str:
         steps.append("precision = bf16")
     if knobs.num_frames > 16:
         steps.append(f"num_frames = {knobs.num_frames // 2}")
-    if not is_deepspeed:
-        steps.append("start with deepspeed and set zero = 2")
-    elif knobs.zero < 3:
+    if place.world_size > 1 and knobs.zero < 3:
         steps.append(f"zero = {knobs.zero + 1}")
-    if is_deepspeed and not knobs.offload:
-        steps.append("offload = true with zero = 2")
+    if not knobs.offload:
+        engine = "" if place.is_deepspeed else " and engine = deepspeed"
+        steps.append(f"offload = true with zero = {knobs.zero or 2}{engine}")
+    if place.world_size == 1:
+        steps.append("more GPUs, started by DeepSpeed's launcher, with zero = 2 (alone it spares nothing)")
     return f"out of memory. The step needs {needed}. Lower one of: {'; '.join(steps) or 'input_size, model'}."

@@ -41,6 +41,7 @@ from mousetal.modelconfig import plain_name
 from training.knobs import differences
 
 BEST = "best"
+LAST = "last"
 METRICS = "metrics.json"
 STATES = "checkpoints"
 POINTER = "last"
@@ -80,12 +81,17 @@ class RunFolder:
         folder = pointer.parent / pointer.read_text("utf-8").strip()
         return folder if folder.is_dir() else None
 
-    def require_same(self, identity: Mapping[str, Any], free: tuple[str, ...]) -> None:
-        """Check that a run with a state goes on as it began. Raises SettingsError with what differs beside ``free``."""
+    def require_same(
+        self, identity: Mapping[str, Any], free: tuple[str, ...], defaults: Mapping[str, Any] | None = None
+    ) -> None:
+        """Check that a run with a state goes on as it began. Raises SettingsError with what differs beside ``free``.
+
+        A run that was begun before a setting existed had what is its default, by ``defaults``.
+        """
         if self.last_state() is None and not (self.root / STATE_FILE).exists():
             return
         before = atomic.read_json(self.root / IDENTITY)
-        if changed := differences(_flat(before, free), _flat(identity, free)):
+        if changed := differences(_flat({"defaults": defaults or {}, **before}, free), _flat(identity, free)):
             listed = "\n".join(f"  {line}" for line in changed)
             raise SettingsError(
                 f"{self.root}: this run was begun with other settings or data.\n{listed}\n"
@@ -116,15 +122,31 @@ class RunFolder:
             partial.mkdir(parents=True, exist_ok=True)
             yield partial
         except (OSError, RuntimeError) as error:  # torch says RuntimeError when a write fails
+            cause = self._cause(error)
             shutil.rmtree(partial, ignore_errors=True)
             kept = self.last_state()
             raise OutputError(
-                f"{partial}: the checkpoint cannot be written ({_first_line(error)}). Free some space and start again; "
-                f"the run goes on from {kept.name if kept else 'its beginning'}."
+                f"{partial}: the checkpoint cannot be written ({cause}). Free some space and start "
+                f"again; the run goes on from {kept.name if kept else 'its beginning'}."
             ) from error
 
+    def _cause(self, error: BaseException) -> str:
+        """Why writing failed. Torch's own words when a disk is full are of positions in an archive."""
+        told: BaseException | None = error
+        while told is not None:
+            if isinstance(told, OSError):
+                return told.strerror or str(told)
+            told = told.__cause__ or told.__context__
+        free = shutil.disk_usage(self.root).free / (1 << 20)
+        return f"{free:.0f} MiB free; {_first_line(error)}"
+
     def commit(self, step: int) -> None:
-        """Make the partial state, whole now, the last one."""
+        """Make the partial state, whole now, the last one. It has reached the disk before the one before goes."""
+        with self.writing(step) as partial:
+            for path in partial.rglob("*"):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
         final = self.root / STATES / _state_name(step)
         shutil.rmtree(final, ignore_errors=True)
         self.partial_state(step).rename(final)

@@ -106,6 +106,8 @@ def _without_prefix(name: str) -> str:
 
 def _read(path: Path) -> tuple[State, tuple[str, ...]]:
     """The weights in ``path`` and, where it names them, its classes."""
+    if not path.exists():
+        raise ModelError(f"{path}: init names a checkpoint or a model folder, there is nothing.")
     located = modelfolder.locate(path)
     if located.layout is Layout.PICKLE:
         return checkpoints.state_dict(checkpoints.unpickle(located.weights), str(located.weights)), ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -96,7 +97,8 @@ def _clock(seconds: float) -> str:
 
 
 def _append(path: Path, content: Mapping[str, Any]) -> None:
-    """Add a line of JSON. Raises OutputError."""
+    """Add a line of JSON, which has no infinity (fp16's gradients at too large a scale): null. Raises OutputError."""
+    content = {n: None if isinstance(v, float) and not math.isfinite(v) else v for n, v in content.items()}
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(content, ensure_ascii=False) + "\n")

@@ -133,6 +133,24 @@ def test_processes_that_mpi_started_do_not_each_train_alone(monkeypatch: pytest.
         place_of(replace(TOY, device="cpu"))
 
 
+def test_clips_that_any_process_could_not_read_are_counted_and_told_once(tmp_path: Path) -> None:
+    """One that each of two processes meets in its own batches, and one that they validate on."""
+    from training.finetune_mvd import finetune
+
+    table = write_clips(tmp_path / "clips")
+    broken = [table.clips[0].path, next(clip.path for clip in table.clips if clip.split == "validation")]
+    for path in broken:
+        path.write_bytes(b"")
+    knobs = replace(SAME, steps=8)
+    together(2, [Job("finetune", tmp_path / "two", knobs, tmp_path / "clips")], tmp_path)
+    alone = finetune(replace(knobs, engine="torch", batch=4), tmp_path / "clips", tmp_path / "one")
+    memo = torch.load(tmp_path / "two" / "checkpoints" / "step-0000008" / "memo.pt")["memo"]
+    assert memo["skipped"] == alone.skipped
+    assert memo["skipped"][str(broken[1])] == 2 * 2  # validations of the weights and of their average
+    told = [line["clip"] for line in log_of(tmp_path / "two") if line.get("event") == "skipped"]
+    assert sorted(told) == sorted(map(str, broken))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("processes", [1, 2])

@@ -19,7 +19,7 @@ from mousetal import modelfolder
 from mousetal.errors import MousetalError, OutputError, RecordError, SettingsError
 from mousetal.modelconfig import MvdConfig
 from tests.fixtures.trainingclips import CLASSES, write_clips
-from training import engine, finetune_mvd, keeper
+from training import engine, finetune_mvd, judge, keeper
 from training.clips import ClipTable, read_table, write_table
 from training.finetune_knobs import Knobs
 from training.finetune_mvd import finetune
@@ -188,6 +188,24 @@ def test_a_run_with_other_settings_is_not_gone_on_with(clips: Path, whole: Path,
         finetune(TOY, tmp_path, whole)
 
 
+def test_a_setting_that_is_newer_than_the_run_had_its_default(clips: Path, whole: Path, tmp_path: Path) -> None:
+    halt(TOY, clips, tmp_path, steps=2)
+    identity = json.loads((tmp_path / "knobs.json").read_text())
+    del identity["knobs"]["warmup_lr"]
+    (tmp_path / "knobs.json").write_text(json.dumps(identity))
+    with pytest.raises(SettingsError, match=r"warmup_lr: 0.0 -> 0.001"):
+        finetune(replace(TOY, warmup_lr=0.001), clips, tmp_path)
+    finetune(TOY, clips, tmp_path)
+    assert losses(tmp_path) == losses(whole)
+
+
+def test_the_warm_up_starts_where_it_is_told_to(clips: Path, whole: Path, tmp_path: Path) -> None:
+    finetune(replace(TOY, warmup_lr=1e-3, warmup_steps=3), clips, tmp_path)
+    rates = [line["learning_rate"] for line in log_of(tmp_path) if "event" not in line]
+    np.testing.assert_allclose(rates[:3], [1e-3, 2e-3, 3e-3])
+    assert log_of(whole)[0]["learning_rate"] == 0.0
+
+
 def test_a_finished_run_is_left_as_it_is(clips: Path, whole: Path) -> None:
     before = (whole / "log.jsonl").read_text()
     memo = finetune(TOY, clips, whole)
@@ -207,6 +225,7 @@ def test_a_damaged_clip_is_replaced_counted_and_told(
     assert capsys.readouterr().err.count("warning: skipped") == 1
     events = [line for line in log_of(tmp_path / "run") if line.get("event") == "skipped"]
     assert [line["clip"] for line in events] == [str(broken)]
+    assert all(line["step"] >= 1 for line in events)  # the step that met it, so that a log taken back loses it, too
     code = finetune_mvd.main(arguments(tmp_path / "clips", tmp_path / "run", replace(TOY, steps=8)))
     assert code == 0
     assert "1 clips could not be read" in capsys.readouterr().err
@@ -252,6 +271,65 @@ def test_a_full_disk_while_a_checkpoint_is_written_keeps_the_last_good_one(
     assert_same_weights(tmp_path / "last", whole / "last")
 
 
+def test_a_full_disk_while_the_last_model_is_written_is_made_good_by_the_next_start(
+    clips: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the very end, too, where no step is left that would write it again."""
+    export = judge.Judge.export
+
+    def until_the_disk_is_full(self: judge.Judge, name: str, weights: object, step: int, metrics: object) -> None:
+        if (name, step) == ("last", 4):
+            raise OutputError("No space left on device")
+        export(self, name, weights, step, metrics)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(judge.Judge, "export", until_the_disk_is_full)
+        with pytest.raises(OutputError):
+            finetune(TOY, clips, tmp_path)
+    finetune(TOY, clips, tmp_path)
+    assert_same_weights(tmp_path / "last", whole / "last")
+    assert mousetal.mvd.load(tmp_path / "last").config.provenance["step"] == 4
+
+
+@pytest.mark.parametrize("name", ["engine.pt", "memo.pt"])
+def test_a_damaged_state_is_told_and_what_to_do(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    halt(TOY, clips, tmp_path, steps=2)
+    path = tmp_path / "checkpoints" / "step-0000002" / name
+    path.write_bytes(path.read_bytes()[:1000])
+    assert finetune_mvd.main(arguments(clips, tmp_path, TOY)) == 1
+    path.unlink()
+    assert finetune_mvd.main(arguments(clips, tmp_path, TOY)) == 1
+    said = capsys.readouterr().err
+    assert said.count("step-0000002: the run cannot go on from this state, it is damaged") == 2
+    assert f"--init {tmp_path / 'last'}" in said
+    assert "Traceback" not in said
+
+
+def test_a_state_of_deepspeed_is_not_gone_on_with_by_torch(clips: Path, tmp_path: Path) -> None:
+    halt(TOY, clips, tmp_path, steps=2)
+    state = tmp_path / "checkpoints" / "step-0000002"
+    (state / "engine.pt").rename(state / engine.DEEPSPEED_TAG)
+    with pytest.raises(SettingsError, match=r"a state of DeepSpeed\. Go on with its launcher"):
+        finetune(TOY, clips, tmp_path)
+
+
+def test_a_state_has_reached_the_disk_before_the_one_before_is_removed(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def noting(number: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{number}").readlink().name)
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    finetune(replace(TOY, steps=2), clips, tmp_path)
+    assert {"engine.pt", "memo.pt"} <= set(flushed)
+
+
 def test_a_file_size_limit_while_torch_writes_is_told_as_such(clips: Path, tmp_path: Path) -> None:
     """A real limit of the system, met in the middle of torch's own writing."""
     code = (
@@ -269,8 +347,9 @@ def test_a_file_size_limit_while_torch_writes_is_told_as_such(clips: Path, tmp_p
     done = subprocess.run([sys.executable, "-c", code, str(clips), str(tmp_path)], check=False, capture_output=True,
                           text=True)  # fmt: skip
     assert done.returncode == 1, done.stderr
-    assert "cannot be written" in done.stderr
-    assert "step-0000002" in done.stderr
+    assert "cannot be written (" in done.stderr
+    assert "File too large" in done.stderr
+    assert "goes on from step-0000002" in done.stderr
     assert (tmp_path / "checkpoints" / "last").read_text() == "step-0000002\n"
     assert torch.load(tmp_path / "checkpoints" / "step-0000002" / "engine.pt", weights_only=True)["module"]
 
@@ -289,7 +368,7 @@ def test_a_loss_that_is_no_number_stops_the_run_before_anything_is_saved(
         return lesson
 
     monkeypatch.setattr(finetune_mvd, "prepare", then_broken)
-    with pytest.raises(MousetalError, match=r"loss is nan.*at step 4.*step-0000002 is kept"):
+    with pytest.raises(MousetalError, match=r"loss is nan.*at step 4.*step-0000002 is kept.*--init \S+/last starts"):
         finetune(TOY, clips, tmp_path)
     assert (tmp_path / "checkpoints" / "last").read_text() == "step-0000002\n"
     stored = torch.load(tmp_path / "checkpoints" / "step-0000002" / "engine.pt", weights_only=True)
@@ -332,6 +411,28 @@ def test_a_class_without_clips_and_a_missing_validation_split_are_told(
     assert "no training clip shows 'Head/Body TWITCH'" in said
     assert "best will be the last weights" in said
     assert_same_weights(tmp_path / "run" / "best", tmp_path / "run" / "last")
+
+
+def test_validation_clips_without_a_behaviour_choose_no_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else the first weights would stay the best, for no later ones score more than their 0."""
+    table = write_clips(tmp_path)
+    idle = [clip for clip in table.clips if clip.split == "train" or clip.behavior == CLASSES[0]]
+    write_table(ClipTable(tmp_path, CLASSES, tuple(idle)))
+    assert finetune_mvd.main(arguments(tmp_path, tmp_path / "run", replace(TOY, validate_every=1))) == 0
+    said = capsys.readouterr()
+    assert "no validation clip shows a behaviour: best will be the last weights" in said.err
+    assert "done: best is the last weights" in said.out
+    assert_same_weights(tmp_path / "run" / "best", tmp_path / "run" / "last")
+
+
+def test_a_behaviour_without_validation_clips_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = write_clips(tmp_path)
+    kept = [clip for clip in table.clips if clip.split == "train" or clip.behavior != CLASSES[2]]
+    write_table(ClipTable(tmp_path, CLASSES, tuple(kept)))
+    finetune(replace(TOY, steps=1), tmp_path, tmp_path / "run")
+    assert "warning: no validation clip shows 'Head/Body TWITCH'" in capsys.readouterr().err
 
 
 def test_no_training_split_is_told(tmp_path: Path) -> None:
@@ -392,6 +493,11 @@ def test_bf16_trains_on_a_cpu_and_fp16_is_refused(clips: Path, tmp_path: Path) -
         (["--class_shares", "1", "2"], "class_shares: one per class"),
         (["--auto_augment", "much"], "auto_augment"),
         (["--turns", "maybe"], "--turns: true or false"),
+        (["--lr", "nan"], "lr: a finite number expected, got nan"),
+        (["--steps", "-3"], "steps: at least 0 expected, got -3"),
+        (["--class_shares", "1", "-1", "1"], "class_shares: at least 0 expected, got -1.0"),
+        (["--input_size", "33"], "patches must tile the clip, got img_size=33"),
+        (["--drop_path", "1"], "drop rates lie in [0, 1)"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

@@ -16,7 +16,7 @@ from mousetal.errors import SettingsError
 from tests.fixtures.trainingclips import write_clips
 from tests.unit.test_finetune import TOY, arguments, assert_same_weights, losses, weights_of
 from training import memory
-from training.engine import deepspeed_config, place_of
+from training.engine import Place, deepspeed_config, place_of
 from training.finetune_data import length
 from training.finetune_knobs import Knobs, network_config
 from training.learner import Learner
@@ -91,6 +91,19 @@ def test_the_estimate_grows_with_the_batch_and_shrinks_with_every_remedy() -> No
                    {"num_sample": 1}, {"num_frames": 8}, {"ema": 0.0}):  # fmt: skip
         knobs = replace(small, **remedy)
         assert memory.estimate(learner(knobs), knobs, 2, is_deepspeed=True).total < base.total, remedy
+
+
+def test_what_to_lower_keeps_the_batch_and_suits_the_number_of_processes() -> None:
+    needed = memory.Estimate(1, 1, 1, 1, 1)
+    alone, two = Place(torch.device("cpu")), Place(torch.device("cpu"), 0, 2, is_deepspeed=True)
+    said = memory.advice(replace(Knobs(), batch=9, accumulation=2), needed, alone)
+    assert "batch = 3 with accumulation = 6 (same result)" in said
+    assert "batch = 1 with accumulation = 5" in memory.advice(replace(Knobs(), batch=5), needed, alone)
+    assert "offload = true with zero = 2 and engine = deepspeed" in said
+    assert "; zero = 1" not in said  # which shares out nothing among one
+    said = memory.advice(Knobs(), needed, two)
+    assert "; zero = 1; offload = true with zero = 2" in said
+    assert "more GPUs" not in said
 
 
 def test_only_running_out_of_memory_is_taken_for_it() -> None:
