@@ -155,7 +155,7 @@ def test_warming_up_classifies_and_says_so(folder: Path, caplog: pytest.LogCaptu
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "int8"}, "PRECISION: one of fp32, bf16, fp16"),
+        ({"precision": "int4"}, "PRECISION: one of fp32, bf16, fp16"),
         ({"device": "cuda:99"}, "DEVICE: 'cuda:99' is not"),
     ],
 )
