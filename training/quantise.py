@@ -56,9 +56,7 @@ def quantise(given: argparse.Namespace) -> int:
     used, held_out = share_out(find_videos(given.videos))
     detector = mousetal.detector.load(given.detector_dir, backend="auto")
     classifier = mousetal.mvd.load(given.model_dir, backend="auto")
-    print(
-        f"gathering: {given.count} pictures and clips from {len(used)} videos, {HELD_OUT} from {len(held_out)} others"
-    )
+    print(f"{given.count} pictures and clips from {len(used)} videos, {HELD_OUT} from {len(held_out)} others")
     inputs = calibration.gather(used, detector, classifier, given.count)
     checks = calibration.gather(held_out, detector, classifier, HELD_OUT)
     is_good = True

@@ -162,10 +162,11 @@ def test_the_command_makes_what_a_driver_takes(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "videos" / "notes.txt").write_text("not a video")
     models = ["--detector-dir", str(tmp_path / "demo-detector"), "--model-dir", str(tmp_path / "demo-mvd")]
     asked = ["--videos", str(tmp_path / "videos"), *models, "--count", "24", "--logits", "3", "--boxes", "0.05"]
-    assert quantise.main([*asked, "--only", "mvd"]) == 0
-    assert not (tmp_path / "demo-detector" / int8.FOLDER).exists()
-    assert "action model demo-mvd: logits differ by up to" in capsys.readouterr().out
-    assert mousetal.mvd.load(tmp_path / "demo-mvd", precision="int8", backend="auto").spec.device == "cpu int8 openvino"
+    assert quantise.main([*asked, "--only", "detector"]) == 0
+    assert not (tmp_path / "demo-mvd" / int8.FOLDER).exists()
+    assert "detector demo-detector: logits differ by up to" in capsys.readouterr().out
+    fast = mousetal.detector.load(tmp_path / "demo-detector", precision="int8", backend="auto")
+    assert fast.spec.device == "cpu int8 openvino"
 
 
 def test_one_video_is_too_few(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
