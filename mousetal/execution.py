@@ -97,6 +97,16 @@ class Execution:
         backend = "" if self.backend == "torch" else f" {self.backend}"
         return f"{self.device}{name} {self.precision}{backend}"
 
+    def placed(self, items: UInt8Array) -> torch.Tensor:
+        """A copy on the device; to a GPU by way of pinned memory, from which it can read by itself.
+
+        Arrays from the wire are read-only, which torch.from_numpy does not take.
+        """
+        copied = torch.tensor(items)
+        if self.device.type == "cuda":
+            copied = copied.pin_memory()
+        return copied.to(self.device, non_blocking=True)
+
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The context in which the network runs: mixed precision, or none for fp32."""
         dtype = AUTOCAST_TYPES[self.precision]

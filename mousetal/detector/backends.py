@@ -70,8 +70,7 @@ class TorchForward:
 
     @torch.inference_mode()
     def __call__(self, images: UInt8Array) -> Raw:
-        # A copy: arrays from the wire are read-only, which torch.from_numpy does not take.
-        pixels = torch.tensor(images, device=self._execution.device)
+        pixels = self._execution.placed(images)
         with self._execution.autocast():
             logits, boxes = self._run(pixels)
         return Raw(logits.float(), boxes.float())

@@ -54,8 +54,7 @@ class TorchLogits:
 
     @torch.inference_mode()
     def __call__(self, clips: UInt8Array) -> Float32Array:
-        # A copy: arrays from the wire are read-only, which torch.from_numpy does not take.
-        pixels = torch.tensor(clips, device=self._execution.device)
+        pixels = self._execution.placed(clips)
         with self._execution.autocast():
             logits: Tensor = self._run(pixels)
         return np.asarray(logits.float().cpu().numpy(), np.float32)
