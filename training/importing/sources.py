@@ -47,7 +47,7 @@ def read_boris(path: Path, mapping: Mapping) -> LabelTable:
     project = boris.read_project(path)
     troubles = [Trouble("unpaired event", where, why) for where, why in project.troubles]
     troubles += [Trouble("observation left out", where, why) for where, why in project.left_out]
-    troubles += [Trouble("about the file", path.name, note, is_loss=False) for note in project.notes]
+    troubles += [Trouble("about the file", where, note, is_loss=False) for where, note in project.notes]
     written = [
         LabelRow(
             one.media, one.behavior, one.start_s, one.end_s, SECONDS, one.count, one.rater or mapping.rater, one.origin
