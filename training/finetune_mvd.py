@@ -95,10 +95,12 @@ def train(knobs: Knobs, data: Data, out: Path, place: Place) -> Memo:
         "knobs": as_json(knobs),
         "data": {"classes": list(data.classes), "clips": data.digest, "processes": place.world_size},
     }
-    state = folder.last_state()
+    lost, state = folder.lost_state(), folder.last_state()
     folder.require_same(identity, FREE, as_json(Knobs()))
     plan = Schedule(*length(knobs, data.sampler.num_usable, place.world_size), runfolder.step_of(state))
     log = TrainLog(out, plan.first, plan.steps, knobs.print_every, is_silent=not place.is_first)
+    if lost:
+        log.say(f"warning: {lost}")
     if place.is_first:
         folder.begin(identity, runfolder.environment(place.device, place.world_size))
 

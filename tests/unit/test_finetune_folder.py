@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import mousetal.mvd
+from mousetal.errors import SettingsError
 from tests.fixtures.trainingclips import CLASSES, write_clips
-from tests.unit.test_finetune import TOY, halt, log_of
+from tests.unit.test_finetune import TOY, arguments, halt, log_of, losses
+from training import finetune_mvd
 from training.clips import ClipTable, write_table
 from training.finetune_mvd import finetune
 
@@ -72,3 +74,41 @@ def test_a_model_of_which_nothing_was_measured_says_so(clips: Path, tmp_path: Pa
         "Not measured on validation clips: nothing to validate on."
         in (tmp_path / "run" / "last" / "README.md").read_text()
     )
+
+
+def test_a_state_that_is_gone_stops_the_run_with_what_to_do(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the name of the state is cut off. Deleting the file that names it begins the run anew."""
+    finetune(TOY, clips, tmp_path)
+    whole, states = losses(tmp_path), tmp_path / "checkpoints"
+    log = (tmp_path / "log.jsonl").read_text()
+    (states / "step-0000004").rename(tmp_path / "elsewhere")
+    for name in ("step-0000004\n", ""):
+        (states / "last").write_text(name)
+        assert finetune_mvd.main(arguments(clips, tmp_path, TOY)) == 1
+        said = capsys.readouterr().err
+        assert f"last names the state {name.strip()!r}, which is not there, nor is another." in said
+        assert f"choose another --out; to begin anew here, delete {states / 'last'}." in said
+        assert "Traceback" not in said
+    assert (tmp_path / "log.jsonl").read_text() == log
+    (states / "last").unlink()
+    assert finetune_mvd.main(arguments(clips, tmp_path, TOY)) == 0
+    assert losses(tmp_path) == whole
+
+
+def test_another_state_stands_in_for_one_that_is_gone_and_it_is_said(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A state that is not whole does not; and the settings must be those of before."""
+    halt(TOY, clips, tmp_path, steps=2)
+    states = tmp_path / "checkpoints"
+    (states / "step-0000006.partial").mkdir()
+    (states / "last").write_text("step-0000004\n")
+    with pytest.raises(SettingsError, match=r"batch: 4 -> 8"):
+        finetune(replace(TOY, batch=8), clips, tmp_path)
+    capsys.readouterr()
+    finetune(TOY, clips, tmp_path)
+    said = capsys.readouterr().err
+    assert "'step-0000004', which is not there; going on from step-0000002" in said
+    assert "4 steps, going on after 2" in said
