@@ -6,6 +6,7 @@
       log.jsonl             a line per step and per validation
       tensorboard/          the same as curves
       best/                 a model folder: the best weights so far
+      .lock                 which process works in it (`training.runlock`)
 
     the classifier's also                                           the detector's also
       checkpoints/step-0000123/, checkpoints/last                     checkpoint.pt

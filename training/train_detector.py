@@ -30,7 +30,7 @@ from mousetal.detector.config import VARIANTS, NetworkConfig
 from mousetal.detector.network import build
 from mousetal.errors import ModelError, SettingsError
 from mousetal.execution import Execution
-from training import coco, coco_pictures, detectorcard, exitcodes, runfolder
+from training import coco, coco_pictures, detectorcard, exitcodes, runfolder, runlock
 from training.coco_scores import coco_scores, find_all
 from training.detectorfeed import Deck, parts
 from training.detectorknobs import HARMLESS, TOO_LARGE, Knobs, check
@@ -264,6 +264,15 @@ def _main(arguments: argparse.Namespace) -> int:
         return exitcodes.OK
     learn, rest = (replace(one, problems={}) for one in (learn, rest))  # told above; new ones come with reading
     team = join(arguments.device)
+    with runlock.hold(arguments.out, team.rank, team.size):
+        _read_and_train(arguments, knobs, learn, rest, told.classes, team)
+    leave(team)
+    return exitcodes.OK
+
+
+def _read_and_train(arguments: argparse.Namespace, knobs: Knobs, learn: coco.CocoData, rest: coco.CocoData,
+                    classes: Sequence[str], team: Team) -> None:  # fmt: skip
+    """With the run's folder for itself: decode the pictures, train, export."""
     if not team.is_first:
         team.wait()  # the first process decodes the pictures, the others find them in the cache
     data, learn = coco_pictures.load(learn, arguments.cache, knobs.picture_limit)
@@ -273,12 +282,10 @@ def _main(arguments: argparse.Namespace) -> int:
     if team.is_first:
         team.wait()
         print(f"read: {learn.report}" + (f"\nread for validation: {rest.report}" if rest.images else ""))
-    train(knobs, data, arguments.out, validation, told.classes, team, [image.folder for image in learn.images])
+    train(knobs, data, arguments.out, validation, classes, team, [image.folder for image in learn.images])
     if arguments.export and team.is_first:
         runfolder.export_best(arguments.out, arguments.export)
         print(f"{arguments.export}: the best weights as a model folder (DETECTOR_DIR)")
-    leave(team)
-    return exitcodes.OK
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +13,10 @@ import pytest
 import torch
 
 import mousetal.mvd
-from mousetal.errors import SettingsError
+from mousetal.errors import OutputError, SettingsError
 from tests.fixtures.trainingclips import CLASSES, write_clips
 from tests.unit.test_finetune import TOY, arguments, halt, log_of, losses
-from training import finetune_mvd
+from training import finetune_evaluation, finetune_mvd, runlock
 from training.clips import ClipTable, write_table
 from training.finetune_mvd import finetune
 
@@ -112,3 +116,85 @@ def test_another_state_stands_in_for_one_that_is_gone_and_it_is_said(
     said = capsys.readouterr().err
     assert "'step-0000004', which is not there; going on from step-0000002" in said
     assert "4 steps, going on after 2" in said
+
+
+HELD = """
+import sys
+from pathlib import Path
+from training import runlock
+with runlock.hold(Path(sys.argv[1]), rank=0, processes=1):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_run_in_one_folder_is_refused_until_the_first_ends_or_is_killed(
+    clips: Path, tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, "-c", HELD, str(run)], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        assert finetune_mvd.main(arguments(clips, run, TOY)) == 1
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.startswith(f"error: {run} is in use by another run of training (process {first.pid} on ")
+        assert said.endswith("Wait for it to end, or choose another --out.")
+        assert [path.name for path in run.iterdir()] == [".lock"]
+        first.kill()
+    assert finetune_mvd.main(arguments(clips, run, TOY)) == 0
+    with runlock.hold(run, rank=0, processes=1):
+        pass
+
+
+def test_a_run_holds_its_folder_until_its_evaluation_is_done_too(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate_run(_wanted: object) -> int:
+        with pytest.raises(OutputError, match="in use by another run"), runlock.hold(tmp_path, rank=0, processes=1):
+            pass
+        return 7
+
+    monkeypatch.setattr(finetune_evaluation, "check", lambda *_: None)
+    monkeypatch.setattr(finetune_evaluation, "evaluate_run", evaluate_run)
+    assert finetune_mvd.main([*arguments(clips, tmp_path, replace(TOY, steps=1)), "--dataset", "x"]) == 7
+
+
+def test_a_run_that_is_refused_at_once_leaves_no_folder(clips: Path, tmp_path: Path) -> None:
+    assert finetune_mvd.main(arguments(tmp_path / "nowhere", tmp_path / "run", TOY)) == 1
+    assert not (tmp_path / "run").exists()
+
+
+TEAM = """
+import os, sys
+from pathlib import Path
+import torch
+from mousetal.errors import OutputError
+from training import runlock
+rank = int(os.environ["RANK"])
+torch.distributed.init_process_group("gloo")
+try:
+    with runlock.hold(Path(sys.argv[1]), rank, 2):
+        torch.distributed.barrier()
+        print("held", flush=True)
+except OutputError as error:
+    print(error, flush=True)
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_of_several_processes_one_takes_the_folder_and_all_hear_that_it_is_taken(
+    tmp_path: Path, root: Path, is_taken: bool
+) -> None:
+    with runlock.hold(tmp_path, rank=0, processes=1) if is_taken else contextlib.nullcontext():
+        team = ["--standalone", "--nproc_per_node", "2", "--no-python", sys.executable, "-c", TEAM, str(tmp_path)]
+        done = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", *team], cwd=root, check=True, capture_output=True,
+            text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)},
+        )  # fmt: skip
+    said = done.stdout.splitlines()
+    assert len(said) == 2
+    assert all(("is in use by another run" in line) if is_taken else line == "held" for line in said)
