@@ -28,7 +28,7 @@ from transformers import RTDetrV2ForObjectDetection
 
 from mousetal.detector.config import VARIANTS, NetworkConfig
 from mousetal.detector.network import build
-from mousetal.errors import ModelError, SettingsError
+from mousetal.errors import ModelError, RecordError, SettingsError
 from mousetal.execution import Execution
 from training import coco, coco_pictures, detectorcard, exitcodes, runfolder, runlock
 from training.coco_scores import coco_scores, find_all
@@ -257,9 +257,16 @@ def _main(arguments: argparse.Namespace) -> int:
     if both := sorted({image.group for image in learn.images} & {image.group for image in rest.images}):
         print(f"warning: learned from and validated on are the same {len(both)} groups ({', '.join(both[:3])}"
               f"{', ...' if len(both) > 3 else ''}), so AP will look better than it is on other animals.")  # fmt: skip
+    if not learn.images:
+        raise RecordError("no picture to learn from: the files say of every one that it is for validation or test.")
+    if len(learn.images) < knobs.batch:
+        print(f"only {len(learn.images)} pictures for batches of {knobs.batch}: they come up more than once in each, "
+              "changed in another way every time. Label more, or lower batch.")  # fmt: skip
     if not rest.images:
-        print("There is one group (subject, session or video) only, so there is nothing to validate on: no AP, and "
-              f"the score threshold is {detectorcard.FALLBACK_THRESHOLD} unseen.")  # fmt: skip
+        is_one = len({image.group for image in told.images}) == 1
+        why = "There is one group (subject, session or video) only" if is_one else "All pictures are to learn from"
+        print(f"{why}, so there is nothing to validate on: no AP, and the score threshold is "
+              f"{detectorcard.FALLBACK_THRESHOLD} unseen.")  # fmt: skip
     if arguments.check:
         return exitcodes.OK
     learn, rest = (replace(one, problems={}) for one in (learn, rest))  # told above; new ones come with reading
