@@ -1,6 +1,7 @@
 """One program per folder at a time: two at once would do the same work and overwrite each other's tables.
 
-The operating system holds the lock and drops it when the process ends, however it ends.
+The operating system holds the lock and drops it when the process ends, however it ends. Processes that are forked while
+it is held do not have it: one that outlives a killed parent for a moment would keep the next program out.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from mousetal.atomic import output_error
 from mousetal.errors import OutputError
@@ -21,6 +23,18 @@ log = logging.getLogger(__name__)
 
 LOCK_FILE = ".lock"
 HELD_BY_ANOTHER = (errno.EAGAIN, errno.EACCES)
+
+_held: set[IO[str]] = set()  # the files that this process holds
+
+
+def _leave_to_parent() -> None:
+    for file in _held:
+        with contextlib.suppress(OSError):
+            file.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 @contextlib.contextmanager
@@ -51,4 +65,8 @@ def hold(folder: Path, user: str, remedy: str) -> Iterator[None]:
             file.truncate()
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
-        yield
+        _held.add(file)
+        try:
+            yield
+        finally:
+            _held.discard(file)

@@ -10,14 +10,16 @@ import numpy as np
 
 from mousetal import video
 from mousetal.geometry import resize_for_detector
-from mousetal.keyframes import KeyFrames
+from mousetal.keyframes import UNDECIDED_FRAMES, KeyFrames
 from mousetal.scenes import Scenes
 from mousetal.sidebyside import Over
+from mousetal.streams import batched
 from mousetal.track import follow
 from mousetal.types import Detections, DetectorBatch, DetectorSpec, Float64Array, FrameBox, UInt8Array, VideoInfo
 
 BY_AUTOLABEL = "training.autolabel"  # how `VideoEntry.boxes_by` begins where that stored them
 SPACING_S = 0.2  # between looks, as the driver's DETECT_EVERY=auto
+BATCH = 8  # frames that are looked at together, at most
 
 
 class Finder(Protocol):
@@ -48,28 +50,33 @@ class Shared:
 def find_boxes(info: VideoInfo, detector: Finder, max_gap_s: float = 0.5) -> tuple[FrameBox, ...]:
     """Boxes in order of frames, by the driver's own rules: looks at some frames, one animal, gaps bridged.
 
-    Frames that can't be decoded have none. Holds no more than the frames between two looks.
+    Frames that can't be decoded have none. Looks at several keys together, then at what lies between them, and holds no
+    more frames than the driver does.
     """
     spacing = max(1, int(min(SPACING_S, max_gap_s) * info.fps))
     threshold = detector.spec.score_threshold
     keys = KeyFrames(spacing, np.arange(info.num_frames), info.pts_seconds, threshold)
-    found = _detections(info, detector, keys)
+    found = _detections(info, detector, keys, max(UNDECIDED_FRAMES, 2 * spacing))
     return tuple(one.box for one in follow(found, info.pts_seconds, max_gap_s, threshold) if one.box is not None)
 
 
-def _detections(info: VideoInfo, detector: Finder, keys: KeyFrames) -> Iterator[Detections]:
+def _detections(info: VideoInfo, detector: Finder, keys: KeyFrames, most_held: int) -> Iterator[Detections]:
     held: dict[int, UInt8Array] = {}
     scenes = Scenes()
+    due: list[int] = []  # keys that are to be looked at
 
-    def look(frame: int) -> None:
-        image = resize_for_detector(held[frame], detector.spec.input_size)
-        size = (held[frame].shape[1], held[frame].shape[0])
-        (answer,) = detector.predict(DetectorBatch((frame,), (size,), image[None]))
-        keys.answer(answer)
+    def look(frames: Sequence[int]) -> None:
+        images = np.stack([resize_for_detector(held[frame], detector.spec.input_size) for frame in frames])
+        sizes = tuple((held[frame].shape[1], held[frame].shape[0]) for frame in frames)
+        for answer in detector.predict(DetectorBatch(tuple(frames), sizes, images)):
+            keys.answer(answer)
 
     def settle() -> Iterator[Detections]:
-        while wanted := keys.wanted(1):
-            look(wanted[0])
+        for some in batched(due, BATCH):
+            look(some)
+        due.clear()
+        while wanted := keys.wanted(BATCH):
+            look(wanted)
         while stretch := keys.settled():
             for one in stretch:
                 held.pop(one.frame_index)
@@ -78,12 +85,11 @@ def _detections(info: VideoInfo, detector: Finder, keys: KeyFrames) -> Iterator[
     for frame in video.decode(info):
         held[frame.index] = frame.rgb
         scenes.see(frame)
-        for key in keys.add(frame.index, frame.index in scenes):
-            look(key)
+        due += keys.add(frame.index, frame.index in scenes)
+        if len(due) >= BATCH or len(held) >= most_held:
             yield from settle()
-    for last in keys.end():
-        look(last)
-        yield from settle()
+    due += keys.end()
+    yield from settle()
 
 
 def per_frame(boxes: Sequence[FrameBox], num_frames: int) -> Float64Array:

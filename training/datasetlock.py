@@ -1,4 +1,7 @@
-"""One program at a time changes a data set: each reads the manifest, adds to it and writes it whole."""
+"""One program at a time changes a data set: each reads the manifest, adds to it and writes it whole.
+
+The same lock serves other folders of training: `training.runlock`.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,15 @@ from mousetal import lock
 
 
 @contextlib.contextmanager
-def hold(root: Path) -> Iterator[None]:
+def hold(
+    root: Path, user: str = "another program of training", remedy: str = "give this one a copy of the data set"
+) -> Iterator[None]:
     """Hold the data set in ``root`` for as long as the block runs; raises OutputError if another process has it.
 
     A folder that was made for that and in which nothing was put is taken away again.
     """
     is_new = not root.exists()
-    with lock.hold(root, "another program of training", "give this one a copy of the data set"):
+    with lock.hold(root, user, remedy):
         try:
             yield
         finally:

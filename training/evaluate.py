@@ -259,8 +259,7 @@ def _is_table(predictions: Path) -> bool:
 def report_tuning(chosen: tuning.Tuning, model: Path) -> None:
     """Print what was chosen and written into the folder ``model``."""
     for choice in chosen.choices:
-        note = choice.reason or f"merit {choice.merit_before:.3f} -> {choice.merit:.3f}"
-        print(f"{choice.behavior}: {choice.rule} ({choice.num_bouts} bouts; {note})")
+        print(choice)
     print(f"{chosen.temperature_told}; written to {model}")
 
 

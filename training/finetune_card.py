@@ -9,10 +9,19 @@ from mousetal.types import ClassifierSpec
 
 
 def card(name: str, spec: ClassifierSpec, clips: int, step: int, metrics: Mapping[str, Any]) -> str:
-    """README.md of a model folder; ``metrics`` is what validation said, empty for none."""
+    """README.md of a model folder; ``metrics`` is what validation said after which step, or why it said nothing."""
     per_class = metrics.get("classes") or {}
     rows = "".join(f"| {c} | {_shown(v['frame_f1'])} | {_shown(v['event_f1'])} |\n" for c, v in per_class.items())
-    table = f"\n| behaviour | frame F1 | event F1 |\n| --- | --- | --- |\n{rows}" if rows else ""
+    measured = f"Not measured on validation clips: {metrics.get('note', 'there were none')}.\n"
+    if rows:
+        merit = _shown(metrics["merit"])
+        measured = f"""\
+Measured on validation clips after step {metrics["step"]} of training, merit {merit}. By such numbers the best weights
+of a run are chosen, so expect less on other animals; what to believe is in the evaluation on test videos.
+
+| behaviour | frame F1 | event F1 |
+| --- | --- | --- |
+{rows}"""
     return f"""\
 # {name}
 
@@ -25,9 +34,7 @@ A video transformer that tells these behaviours apart in clips of one animal, in
   `config.json` under `provenance`.
 - The bout rules in `config.json` are defaults until `training.evaluate` has tuned them on validation videos.
 
-Measured on validation clips while training, which also chose these weights, so expect less on other animals; what to
-believe is in the evaluation on test videos.
-{table}"""
+{measured}"""
 
 
 def _shown(value: float | None) -> str:

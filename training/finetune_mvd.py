@@ -33,7 +33,7 @@ import torch
 
 from mousetal.errors import MousetalError, RecordError, SettingsError
 from mousetal.mvd import VisionTransformer
-from training import finetune_evaluation, memory, runfolder
+from training import finetune_evaluation, memory, runfolder, runlock
 from training.engine import Place, end_processes, make_engine, mean_over_processes, place_of, start_processes
 from training.exitcodes import OK, end, guarded
 from training.finetune_data import Data, length, load_data
@@ -95,10 +95,12 @@ def train(knobs: Knobs, data: Data, out: Path, place: Place) -> Memo:
         "knobs": as_json(knobs),
         "data": {"classes": list(data.classes), "clips": data.digest, "processes": place.world_size},
     }
-    state = folder.last_state()
+    lost, state = folder.lost_state(), folder.last_state()
     folder.require_same(identity, FREE, as_json(Knobs()))
     plan = Schedule(*length(knobs, data.sampler.num_usable, place.world_size), runfolder.step_of(state))
     log = TrainLog(out, plan.first, plan.steps, knobs.print_every, is_silent=not place.is_first)
+    if lost:
+        log.say(f"warning: {lost}")
     if place.is_first:
         folder.begin(identity, runfolder.environment(place.device, place.world_size))
 
@@ -197,7 +199,10 @@ def introduce(knobs: Knobs, data: Data, plan: Schedule, place: Place, needs: str
 
 
 def finetune(knobs: Knobs, clips: Path, out: Path) -> Memo:
-    """Train as the settings say and leave the run in ``out``. Raises MousetalError for what can be expected to fail."""
+    """Train as the settings say and leave the run in ``out``. Raises MousetalError for what can be expected to fail.
+
+    The caller sees to it that nothing else works in ``out`` (`training.runlock`).
+    """
     place = place_of(knobs)
     start_processes(place)
 
@@ -228,8 +233,15 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     finetune_evaluation.check(arguments.dataset, arguments.detector_dir)
     knobs = read(Knobs, arguments.config, arguments)
-    memo = finetune(knobs, arguments.clips, arguments.out)
     place = place_of(knobs)
+    start_processes(place)
+    with runlock.hold(arguments.out, place.rank, place.world_size):
+        return _run_alone(arguments, knobs, place)
+
+
+def _run_alone(arguments: argparse.Namespace, knobs: Knobs, place: Place) -> int:
+    """With the run's folder for itself: train, then do what is to follow."""
+    memo = finetune(knobs, arguments.clips, arguments.out)
     end_processes(place)
     if not place.is_first:
         return OK  # the first process says the same, and does what is left

@@ -18,7 +18,7 @@ import numpy as np
 import mousetal.mvd
 from mousetal.dataset import Dataset, VideoEntry
 from mousetal.types import Float64Array, VideoResult
-from training import finetune_mvd
+from training import finetune_mvd, runlock
 from training.clips import ARRAYS_NAME, TABLE_NAME, ClipTable, write_table
 from training.evaluation.analysis import analyse_entry, weights_digest
 from training.finetune_knobs import Knobs
@@ -69,8 +69,9 @@ def trained(knobs: Knobs, clips: Path, runs: Path) -> Model:
         digest.update((clips / name).read_bytes())
     run = runs / f"{clips.name}-seed-{knobs.seed}-{digest.hexdigest()[:10]}"
     if not (run / "done").exists():
-        finetune_mvd.finetune(knobs, clips, run)
-        (run / "done").touch()
+        with runlock.hold(run, rank=0, processes=1):
+            finetune_mvd.finetune(knobs, clips, run)
+            (run / "done").touch()
     return Model(run / "last", run / "results")
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from mousetal.errors import RecordError
 from training import memory
 from training.engine import Engine, Place, gathered
-from training.judge import Judge, shown, summary
+from training.judge import Judge, rounded, shown, summary
 from training.learner import NETWORK
 from training.loader import Batch
 from training.runfolder import LAST, RunFolder
@@ -29,12 +29,14 @@ MEMO_NAME = "memo.pt"
 class Memo:
     """What a run remembers beside weights: the best merit so far, and how often which clip could not be read.
 
-    ``best`` is below 0 as long as nothing was validated.
+    ``best`` is below 0 as long as nothing was validated. ``measured`` is what the newest validation said of the weights
+    that the model folder ``last`` would then have had, with its step.
     """
 
     best: float = -1.0
     best_step: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    measured: dict[str, Any] = field(default_factory=dict)
 
 
 class Keeper:
@@ -85,11 +87,13 @@ class Keeper:
             candidates["average"] = self.average.values
         if not self.judge.data.validation:
             chosen = candidates.get("average", candidates["weights"])
+            self.memo.measured = {"note": "nothing to validate on"}
             self.judge.export("best", chosen, step, {"note": "nothing to validate on: the last weights"})
             return
         for name, values in candidates.items():
             found = self.judge.score(values)
             metrics: dict[str, Any] = {"of": name, **summary(found, self.judge.data.classes)}
+            self.memo.measured = {"step": step, **metrics}  # in the end the average's, where there is one
             is_best = found.merit > self.memo.best
             if self.place.is_first:  # all processes know all that validation skipped
                 self.note_skipped(found.skipped, step)
@@ -100,7 +104,7 @@ class Keeper:
             )
             if is_best:
                 self.memo.best, self.memo.best_step = found.merit, step
-                self.judge.export("best", values, step, metrics)
+                self.judge.export("best", values, step, self.memo.measured)
 
     def save(self, step: int) -> None:
         """The state to go on from, and the newest weights as the model folder ``last``. Raises OutputError."""
@@ -111,7 +115,10 @@ class Keeper:
         self.untold = []
         # Before the state, which says that all of its step is done: after a full disk here the step is done again.
         whole = self._whole_weights()
-        self.judge.export(LAST, whole if self.average is None else self.average.values, step, {})
+        measured = self.memo.measured or {"note": "nothing was validated yet"}
+        if self.memo.best >= 0:
+            measured = {**measured, "best": {"step": self.memo.best_step, "merit": rounded(self.memo.best)}}
+        self.judge.export(LAST, whole if self.average is None else self.average.values, step, measured)
         with self.folder.writing(step) as partial:
             self.engine.save(partial)
             if self.place.is_first:
@@ -129,7 +136,7 @@ class Keeper:
             self.engine.load(state)
             stored = torch.load(state / MEMO_NAME, map_location="cpu", weights_only=True)
             memo = stored["memo"]
-            self.memo = Memo(memo["best"], memo["best_step"], Counter(memo["skipped"]))
+            self.memo = Memo(memo["best"], memo["best_step"], Counter(memo["skipped"]), memo.get("measured", {}))
             if self.average is not None:
                 self.average.load_state_dict(stored["average"])
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError) as error:

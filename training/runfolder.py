@@ -6,6 +6,7 @@
       log.jsonl             a line per step and per validation
       tensorboard/          the same as curves
       best/                 a model folder: the best weights so far
+      .lock                 which process works in it (`training.runlock`)
 
     the classifier's also                                           the detector's also
       checkpoints/step-0000123/, checkpoints/last                     checkpoint.pt
@@ -25,6 +26,7 @@ import io
 import os
 import pickle
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -46,6 +48,7 @@ METRICS = "metrics.json"
 STATES = "checkpoints"
 POINTER = "last"
 PARTIAL = ".partial"
+STATE_NAME = re.compile(r"step-\d{7,}")
 STATE_FILE = "checkpoint.pt"
 IDENTITY = "knobs.json"
 LIBRARIES = ("mousetal", "torch", "deepspeed", "numpy", "opencv-python-headless", "av", "tensorboard")
@@ -74,12 +77,34 @@ class RunFolder:
             raise atomic.output_error(root, error) from error
 
     def last_state(self) -> Path | None:
-        """The folder of the newest whole state, None for a new run."""
-        pointer = self.root / STATES / POINTER
-        if not pointer.is_file():
+        """The folder of the newest whole state, None for a new run. Where the one that was last is gone: another."""
+        name = self._last_name()
+        if name is None:
             return None
-        folder = pointer.parent / pointer.read_text("utf-8").strip()
-        return folder if folder.is_dir() else None
+        # A folder has this name once it is whole.
+        states = [path for path in (self.root / STATES).iterdir() if STATE_NAME.fullmatch(path.name) and path.is_dir()]
+        return max(states, key=lambda state: (state.name == name, step_of(state)), default=None)
+
+    def lost_state(self) -> str:
+        """The state that the run was to go on from and that is gone, in a sentence; "" where it is there.
+
+        Raises RecordError where no other is left, for a run that begins anew unasked throws away what it had.
+        """
+        name, left = self._last_name(), self.last_state()
+        if name is None or (left is not None and left.name == name):
+            return ""
+        pointer = self.root / STATES / POINTER
+        gone = f"{pointer} names the state {name!r}, which is not there"
+        if left is None:
+            raise RecordError(
+                f"{gone}, nor is another. Put it back, or choose another --out; to begin anew here, delete {pointer}."
+            )
+        return f"{gone}; going on from {left.name}"
+
+    def _last_name(self) -> str | None:
+        """What the state that was last is called, there or not; None for a new run."""
+        pointer = self.root / STATES / POINTER
+        return pointer.read_text("utf-8", "replace").strip() if pointer.is_file() else None
 
     def require_same(
         self, identity: Mapping[str, Any], free: tuple[str, ...], defaults: Mapping[str, Any] | None = None

@@ -28,9 +28,9 @@ from transformers import RTDetrV2ForObjectDetection
 
 from mousetal.detector.config import VARIANTS, NetworkConfig
 from mousetal.detector.network import build
-from mousetal.errors import ModelError, SettingsError
+from mousetal.errors import ModelError, RecordError, SettingsError
 from mousetal.execution import Execution
-from training import coco, coco_pictures, detectorcard, exitcodes, runfolder
+from training import coco, coco_pictures, detectorcard, exitcodes, runfolder, runlock
 from training.coco_scores import coco_scores, find_all
 from training.detectorfeed import Deck, parts
 from training.detectorknobs import HARMLESS, TOO_LARGE, Knobs, check
@@ -257,13 +257,29 @@ def _main(arguments: argparse.Namespace) -> int:
     if both := sorted({image.group for image in learn.images} & {image.group for image in rest.images}):
         print(f"warning: learned from and validated on are the same {len(both)} groups ({', '.join(both[:3])}"
               f"{', ...' if len(both) > 3 else ''}), so AP will look better than it is on other animals.")  # fmt: skip
+    if not learn.images:
+        raise RecordError("no picture to learn from: the files say of every one that it is for validation or test.")
+    if len(learn.images) < knobs.batch:
+        print(f"only {len(learn.images)} pictures for batches of {knobs.batch}: they come up more than once in each, "
+              "changed in another way every time. Label more, or lower batch.")  # fmt: skip
     if not rest.images:
-        print("There is one group (subject, session or video) only, so there is nothing to validate on: no AP, and "
-              f"the score threshold is {detectorcard.FALLBACK_THRESHOLD} unseen.")  # fmt: skip
+        is_one = len({image.group for image in told.images}) == 1
+        why = "There is one group (subject, session or video) only" if is_one else "All pictures are to learn from"
+        print(f"{why}, so there is nothing to validate on: no AP, and the score threshold is "
+              f"{detectorcard.FALLBACK_THRESHOLD} unseen.")  # fmt: skip
     if arguments.check:
         return exitcodes.OK
     learn, rest = (replace(one, problems={}) for one in (learn, rest))  # told above; new ones come with reading
     team = join(arguments.device)
+    with runlock.hold(arguments.out, team.rank, team.size):
+        _read_and_train(arguments, knobs, learn, rest, told.classes, team)
+    leave(team)
+    return exitcodes.OK
+
+
+def _read_and_train(arguments: argparse.Namespace, knobs: Knobs, learn: coco.CocoData, rest: coco.CocoData,
+                    classes: Sequence[str], team: Team) -> None:  # fmt: skip
+    """With the run's folder for itself: decode the pictures, train, export."""
     if not team.is_first:
         team.wait()  # the first process decodes the pictures, the others find them in the cache
     data, learn = coco_pictures.load(learn, arguments.cache, knobs.picture_limit)
@@ -273,12 +289,10 @@ def _main(arguments: argparse.Namespace) -> int:
     if team.is_first:
         team.wait()
         print(f"read: {learn.report}" + (f"\nread for validation: {rest.report}" if rest.images else ""))
-    train(knobs, data, arguments.out, validation, told.classes, team, [image.folder for image in learn.images])
+    train(knobs, data, arguments.out, validation, classes, team, [image.folder for image in learn.images])
     if arguments.export and team.is_first:
         runfolder.export_best(arguments.out, arguments.export)
         print(f"{arguments.export}: the best weights as a model folder (DETECTOR_DIR)")
-    leave(team)
-    return exitcodes.OK
 
 
 if __name__ == "__main__":

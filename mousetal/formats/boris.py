@@ -68,7 +68,7 @@ class Project:
     bouts: tuple[BorisBout, ...]
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # independent variables per media file
     troubles: tuple[tuple[str, str], ...] = ()  # (origin, what is wrong)
-    notes: tuple[str, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()  # as troubles, but nothing was lost
     left_out: tuple[tuple[str, str], ...] = ()  # whole observations, as troubles
 
 
@@ -115,21 +115,21 @@ def read_project(path: Path) -> Project:
         media: dict[str, None] = {}
         bouts: list[BorisBout] = []
         troubles: list[tuple[str, str]] = []
-        notes: list[str] = []
+        notes: list[tuple[str, str]] = []
         left_out: list[tuple[str, str]] = []
         variables: dict[str, Mapping[str, str]] = {}
         for name, observation in document["observations"].items():
             where = f"{path.name}!{name}"
             files = [str(one) for one in (observation.get("file") or {}).get(PLAYER, ())]
             if observation.get("type", "MEDIA") != "MEDIA" or not files:
-                notes.append(f"{where}: no video in this observation, left out")
+                notes.append((where, "no video in this observation, left out"))
                 continue
             unknown = [file for file in files[:-1] if file not in _lengths(observation)]
             if unknown:  # before its files count as looked at
                 left_out.append((where, f"plays several files, and the length of {unknown[0]} is not known"))
                 continue
             if float(observation.get("time offset") or 0) != 0:
-                notes.append(f"{where}: has a time offset of {observation['time offset']} s, which is not applied")
+                notes.append((where, f"has a time offset of {observation['time offset']} s, which is not applied"))
             said = {key.lower(): str(value) for key, value in (observation.get("independent_variables") or {}).items()}
             media.update(dict.fromkeys(files))
             variables.update(dict.fromkeys(files, said))

@@ -73,11 +73,11 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class TableFile:
-    """All sheets of a file, hidden ones too, and what a reader should be told about it."""
+    """All sheets of a file, hidden ones too; ``notes``: what a reader should be told, each with its place."""
 
     path: Path
     sheets: tuple[Sheet, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 def read_tables(path: Path) -> TableFile:
@@ -146,7 +146,7 @@ def _read_csv(path: Path, content: bytes) -> TableFile:
         )
         for number, line in enumerate(lines, 1)
     )
-    notes = [] if encoding == "UTF-8" else [f"{path.name}: read as {encoding}"]
+    notes = [] if encoding == "UTF-8" else [(path.name, f"read as {encoding}")]
     return TableFile(path, (Sheet(path, "", rows),), tuple(notes))
 
 

@@ -42,7 +42,7 @@ def read_workbook(path: Path, content: bytes) -> TableFile:
         sheets.append(_sheet(path, sheet, formulas[sheet.title], values.epoch))
         hidden = sorted(number for number, row in sheet.row_dimensions.items() if row.hidden)
         if hidden and not sheets[-1].is_hidden:
-            notes.append(f"{path.name}!{sheet.title}: {len(hidden)} hidden rows are read like the others")
+            notes.append((f"{path.name}!{sheet.title}", f"{len(hidden)} hidden rows are read like the others"))
     return TableFile(path, tuple(sheets), tuple(notes))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mousetal import filmstrip, video
-from mousetal.types import FrameRange, Label
+from mousetal.types import BoutRule, FrameRange, Label
 from tests.fixtures.comparisons import BEHAVIORS, GROOMING, TWITCH, comparison, comparisons
 from tests.fixtures.results import CLASSIFIER, video_result
 from tests.fixtures.videos import write_video
@@ -50,6 +50,19 @@ def test_intervals_of_bias_and_concordance_are_printed() -> None:
     assert f"{count['ccc']:.2f}{plots.between(count['ccc_interval'])} ·" in text
     assert plots.between(count["bias_interval"], 2, "+").startswith(" (-")
     assert plots.between(None) == ""
+
+
+def test_how_it_was_made_tells_bout_rules_in_words() -> None:
+    video = comparison({}, {})
+    rules = {TWITCH: asdict(BoutRule(0.55, 0.385, 0.42, 0.6)), "Rear <up>": asdict(BoutRule())}
+    built = document.build(Evaluated([video], "idle", {**FACTS, "split": "test", "bout_rules": rules}))
+    text = page.render(built, [video], {}, [])
+    assert (
+        f"<code>{TWITCH}: starts at 0.55, ends below 0.385, at least 0.42 s, gaps up to 0.6 s bridged</code><br>"
+        "<code>Rear &lt;up&gt;: starts at 0.5, ends below 0.5, of any length, no gaps bridged</code></td>"
+    ) in text
+    assert "<code>test</code>" in text
+    assert "min_duration_s" not in text
 
 
 def test_names_are_escaped() -> None:

@@ -43,6 +43,18 @@ def test_a_threshold_that_is_too_high_is_lowered_to_the_middle_of_what_works() -
     assert choice.equals > 10
 
 
+def test_what_was_chosen_is_told_in_plain_words_and_units(caplog: pytest.LogCaptureFixture) -> None:
+    choice = tuning.Choice(GROOMING, BoutRule(0.55, 0.385, 0.42, 0.6), 75, 0.957, 0.889, 12)
+    rule = "starts at 0.55, ends below 0.385, at least 0.42 s, gaps up to 0.6 s bridged"
+    assert str(choice) == f"{GROOMING}: {rule} (75 bouts; merit 0.889 -> 0.957)"
+    kept = replace(choice, num_bouts=1, reason="kept: too few", rule=BoutRule())
+    assert str(kept).endswith("starts at 0.5, ends below 0.5, of any length, no gaps bridged (1 bout; kept: too few)")
+    caplog.set_level("INFO")
+    tuning.choose_rules([scene(0)], CLASSIFIER)
+    assert f"bout rule behavior={GROOMING}: starts at " in caplog.text
+    assert "BoutRule" not in caplog.text
+
+
 def test_a_behaviour_that_hardly_occurs_keeps_its_rule() -> None:
     choice = tuning.choose_rule([scene(0, seconds=20)], CLASSIFIER, GROOMING)
     assert choice.rule == CLASSIFIER.rules[1]

@@ -256,5 +256,5 @@ def test_raters_can_be_compared_by_their_table_alone(shared: Path, tmp_path: Pat
     assert {rater for rater, _ in found} == {"Jin", "Oliver", "Furkan"}
     assert {row.unit for row in read.rows} == {"seconds"}
     assert len(read.scored) == len(read.facts) == 14
-    assert all(0 < part.start < 10 and 590 < (part.end or 0) < 603 for part in read.scored.values())
+    assert all(0 < part.start < 10 and 590 < (part.end or 0) < 603 for (part,) in read.scored.values())
     assert [trouble.message for trouble in read.troubles if trouble.is_loss] == []

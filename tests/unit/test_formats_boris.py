@@ -80,8 +80,8 @@ def test_an_observation_whose_files_have_no_lengths_costs_only_itself(tmp_path: 
 
 
 def test_live_observations_are_noted_and_offsets_said(tmp_path: Path) -> None:
-    assert "no video" in read(tmp_path, project([], type="LIVE")).notes[0]
-    assert "time offset" in read(tmp_path, project([], **{"time offset": 5.0})).notes[0]
+    assert "no video" in read(tmp_path, project([], type="LIVE")).notes[0][1]
+    assert "time offset" in read(tmp_path, project([], **{"time offset": 5.0})).notes[0][1]
 
 
 @pytest.mark.parametrize("document", [[], {}, {"observations": {}}, project([["x", "", "grooming", "", ""]])])

@@ -46,7 +46,8 @@ def test_csv_is_read_in_every_encoding_and_with_every_separator(
     path = tmp_path / "a.csv"
     path.write_bytes(content)
     assert texts(path) == TABLE
-    assert "".join(read_tables(path).notes).partition(" (")[0] == (f"a.csv: read as {note}" if note else "")
+    told = [(where, what.partition(" (")[0]) for where, what in read_tables(path).notes]
+    assert told == ([("a.csv", f"read as {note}")] if note else [])
 
 
 def test_excels_own_line_about_the_separator_is_obeyed_and_rows_keep_their_numbers(tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_hidden_sheets_are_marked_and_hidden_rows_said(tmp_path: Path) -> None:
     book.save(tmp_path / "a.xlsx")
     file = read_tables(tmp_path / "a.xlsx")
     assert [sheet.is_hidden for sheet in file.sheets] == [False, True, True]
-    assert "hidden rows" in file.notes[0]
+    assert "hidden rows" in file.notes[0][1]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from mousetal import atomic
 from mousetal import dataset as datasets
 from mousetal.formats import supervisely
 from mousetal.types import FrameRange
-from tests.fixtures.imports import MAPPING, labels_of, run, write_films
+from tests.fixtures.imports import HEADER, MAPPING, ROWS, import_rows, labels_of, run, write_films
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +79,50 @@ def test_an_annotation_that_makes_no_sense_costs_only_its_own_video(
     assert labels_of(dataset, "m1_pre.mp4")
     assert not labels_of(dataset, "m3.mp4")
     assert next(entry.scored for entry in dataset.videos if entry.path.endswith("m3.mp4")) == ()
+
+
+def test_a_data_set_of_ours_keeps_what_its_manifest_says(films: Path, here: Path) -> None:
+    """Its unscored videos stay so, though each has an annotation; scored parts, animals, what was looked for, too."""
+    assert import_rows(films, ROWS, "--name", "c3", "--write", "--dataset", here / "old") == 1  # the garbage among them
+    old = datasets.read(here / "old")
+    parts = (FrameRange(3, 20), FrameRange(30, 60))
+    said = {
+        "m1_pre.mp4": {"scored": parts, "behaviors": ("Self-Grooming",), "subject": "m1", "session": "morning"},
+        "m3 copy.mp4": {"subject": "m3", "group": "saline"},
+    }
+    entries = [replace(entry, **said.get(Path(entry.path).name, {})) for entry in old.videos]  # type: ignore[arg-type]
+    datasets.write(replace(old, videos=tuple(entries)))
+    before = {Path(entry.path).name: entry for entry in entries}
+    assert before["m3 copy.mp4"].scored == ()
+    assert run("--videos", here / "old", "--write", "--dataset", here / "new") == 0
+    after = {Path(entry.path).name: entry for entry in datasets.read(here / "new").videos}
+    assert after.keys() == before.keys()
+    for name in before:
+        for fact in ("scored", "behaviors", "subject", "group", "phase", "session"):
+            assert getattr(after[name], fact) == getattr(before[name], fact), (name, fact)
+    assert labels_of(datasets.read(here / "new"), "m1_pre.mp4")
+
+
+def test_a_video_that_another_file_says_was_scored_stays_scored(films: Path, here: Path) -> None:
+    """A data set in which nobody has looked at it yet says nothing against that."""
+    assert run("--videos", films, "--write", "--dataset", here / "old") == 1
+    rows = [HEADER, ["m1_pre", "", "", "", ""]]
+    assert import_rows(films, rows, "--write", "--dataset", here / "new") == 1
+    for entry in datasets.read(here / "new").videos:
+        assert (entry.scored is None) == entry.path.endswith("m1_pre.mp4")
+    assert run("--videos", here / "old", "--write", "--dataset", here / "new") == 0
+    for entry in datasets.read(here / "new").videos:
+        assert (entry.scored is None) == entry.path.endswith("m1_pre.mp4")
+
+
+@pytest.mark.parametrize(("manifest", "code"), [("{}", 0), ('{"format_version": 1}', 1), ("{", 1)])
+def test_a_manifest_of_ours_that_is_damaged_is_told_and_another_programs_file_is_none(
+    films: Path, here: Path, manifest: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = here / "project"
+    (project / "a" / "video").mkdir(parents=True)
+    shutil.copy(films / "m3.mp4", project / "a" / "video")
+    (project / "meta.json").write_text("{}")
+    (project / "dataset.json").write_text(manifest)
+    assert run("--videos", project, "--write") == code
+    assert ("dataset.json" in capsys.readouterr().err) == bool(code)

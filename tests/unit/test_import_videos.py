@@ -211,3 +211,11 @@ def test_a_table_that_cannot_be_read_ends_with_code_1(
     assert run("--videos", films, "--labels", "s.xlsx", "--mapping", "mapping.toml", "--write") == 1
     assert "s.xlsx: expected a workbook" in capsys.readouterr().err
     assert not (here / "dataset").exists()
+
+
+def test_what_is_to_be_said_of_a_file_names_it_once(
+    films: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "l1.csv").write_bytes("video,behavior,start,end,by\nm3,groom,0.1,0.2,Jürgen\n".encode("latin-1"))
+    run("--videos", films, "--labels", here / "l1.csv", "--mapping", "mapping.toml")
+    assert "  l1.csv: read as " in capsys.readouterr().out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from contextlib import AbstractContextManager
@@ -60,3 +62,32 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"), hold(tmp_path / "file" / "output"):
         pass
+
+
+FORKED = """
+import os, pathlib, sys, time
+from mousetal import lock
+with lock.hold(pathlib.Path(sys.argv[1]), "another driver", "choose another OUTPUT"):
+    child = os.fork()
+    if child == 0:
+        print(os.getpid(), flush=True)
+        time.sleep(60)
+    os.waitpid(child, 0)
+"""
+
+
+def test_a_child_that_outlives_its_killed_parent_does_not_hold_the_folder(tmp_path: Path, root: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKED, str(tmp_path)], cwd=root, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        child = int(first.stdout.readline())
+        try:
+            with pytest.raises(OutputError), hold(tmp_path):
+                pass
+            first.kill()
+            first.wait()
+            with hold(tmp_path):
+                os.kill(child, 0)
+        finally:
+            os.kill(child, signal.SIGKILL)

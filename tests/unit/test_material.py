@@ -40,12 +40,20 @@ class Watcher:
     spec = DetectorSpec("watcher", "ab" * 32, ("mouse",), 64, 0.4)
 
     def __init__(self, film: Film) -> None:
-        self.film, self.asked = film, 0
+        self.film, self.batches = film, list[tuple[int, ...]]()
+
+    @property
+    def asked(self) -> int:
+        return sum(map(len, self.batches))
 
     def predict(self, batch: DetectorBatch) -> list[Detections]:
-        self.asked += 1
-        box = np.array([true_box(self.film, batch.frame_indices[0]).box_xyxy], np.float32)
-        return [Detections(batch.frame_indices[0], box, np.array([0.9], np.float32), np.zeros(1, np.int64))]
+        assert len(batch.images) == len(batch.source_sizes) == len(batch.frame_indices)
+        self.batches.append(batch.frame_indices)
+        return [self.answer(frame) for frame in batch.frame_indices]
+
+    def answer(self, frame: int) -> Detections:
+        box = np.array([true_box(self.film, frame).box_xyxy], np.float32)
+        return Detections(frame, box, np.array([0.9], np.float32), np.zeros(1, np.int64))
 
 
 def test_boxes_are_found_for_every_frame_by_looking_at_some(made: Dataset) -> None:
@@ -97,10 +105,9 @@ def test_a_video_in_which_no_animal_was_found_is_not_looked_through_again(
     copied: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Blind(Watcher):
-        def predict(self, batch: DetectorBatch) -> list[Detections]:
-            self.asked += 1
+        def answer(self, frame: int) -> Detections:
             nothing = np.zeros(0, np.float32)
-            return [Detections(batch.frame_indices[0], nothing.reshape(0, 4), nothing, np.zeros(0, np.int64))]
+            return Detections(frame, nothing.reshape(0, 4), nothing, np.zeros(0, np.int64))
 
     blind = Blind(Film(50_000, 4.0, size=(160, 120), fps=25))
     monkeypatch.setattr(material, "_load", lambda *_: blind)

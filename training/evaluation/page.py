@@ -17,7 +17,7 @@ import jinja2
 
 from mousetal import atomic, svg
 from mousetal.types import FrameRange
-from training.evaluation import behavior, plots
+from training.evaluation import behavior, plots, rulewords
 from training.evaluation.comparison import Comparison
 from training.evaluation.document import FEW_BOUTS, HEADLINE
 from training.evaluation.mistakes import FALSE, Mistake
@@ -75,7 +75,7 @@ def render(
     )
     environment.filters.update(
         number=number, share=share, measured=measured, clock=svg.clock, spread=plots.spread, between=plots.between,
-        signed=signed,
+        signed=signed, lines=rulewords.lines,
     )  # fmt: skip
     behaviors = document["behaviors"]
     colors = {name: svg.PALETTE[i % len(svg.PALETTE)] for i, name in enumerate(behaviors)}

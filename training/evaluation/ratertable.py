@@ -22,7 +22,7 @@ from mousetal.dataset import BACKGROUND
 from mousetal.errors import RecordError
 from mousetal.types import FrameRange, Label
 from training.evaluation import raters
-from training.evaluation.comparison import Comparison, of_labels
+from training.evaluation.comparison import Comparison, of_labels, scored_mask
 from training.importing.mapping import Mapping
 from training.importing.rows import FRAMES, LabelRow
 from training.importing.sources import read_source
@@ -42,14 +42,14 @@ FPS = 25.0
 class RaterTable:
     """The labels by video and rater, the animal of each video, and rows that could not be used, with the reason.
 
-    ``scored`` has per video the part that all raters looked at, where the table tells it; ``notes`` are for people.
+    ``scored`` has per video the parts that all raters looked at, where the table tells it; ``notes`` are for people.
     """
 
     labels: dict[str, dict[str, list[Label]]]
     subjects: dict[str, str]
     fps: float
     unusable: tuple[str, ...]
-    scored: dict[str, FrameRange] = field(default_factory=dict)
+    scored: dict[str, tuple[FrameRange, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -123,7 +123,9 @@ def read_mapped(path: Path, mapping: Mapping | None, fps: float = FPS) -> RaterT
         subjects.setdefault(video, table.facts[row.video].subject or video)
     if not labels:
         raise RecordError(f"{path}: no row could be used ({'; '.join(unusable[:3]) or 'there is none'}).")
-    scored = {aliases.get(video, video): _frames(part, fps) for video, part in table.scored.items()}
+    scored = {
+        aliases.get(video, video): tuple(_frames(part, fps) for part in parts) for video, parts in table.scored.items()
+    }
     notes = tuple(f"{one.origin}: {one.message}" for one in table.troubles if not one.is_loss)
     return RaterTable(labels, subjects, fps, tuple(unusable), scored, notes)
 
@@ -138,7 +140,7 @@ def compare(table: RaterTable, first: str, second: str, behaviors: Sequence[str]
     """The videos that both labelled, the first taken as the truth."""
     return [
         of_labels(video, table.subjects[video], _edges(by_rater.values(), table.fps), behaviors, by_rater[first],
-                  by_rater[second], [table.scored[video]] if video in table.scored else None)
+                  by_rater[second], table.scored.get(video))
         for video, by_rater in table.labels.items()
         if first in by_rater and second in by_rater
     ]  # fmt: skip
@@ -148,9 +150,7 @@ def alpha(table: RaterTable, behavior: str) -> float | None:
     """Krippendorff's alpha of all raters on the frames of all videos; who did not label a video is missing there."""
     parts = []
     for video, by_rater in table.labels.items():
-        is_scored = np.ones(len(_edges(by_rater.values(), table.fps)) - 1, np.bool_)
-        if video in table.scored:
-            is_scored[: table.scored[video].start_frame] = is_scored[table.scored[video].end_frame :] = False
+        is_scored = scored_mask(table.scored.get(video), len(_edges(by_rater.values(), table.fps)) - 1)
         parts.append(raters.ratings(by_rater, table.raters, behavior, is_scored))
     return raters.krippendorff_alpha(np.concatenate(parts, axis=1))
 

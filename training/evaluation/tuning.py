@@ -19,7 +19,7 @@ import numpy as np
 from mousetal.intervals import find_bouts, frame_posteriors
 from mousetal.modelconfig import MvdConfig
 from mousetal.types import Bout, BoutRule, ClassifierSpec, Float64Array
-from training.evaluation import calibration, events, frames
+from training.evaluation import calibration, events, frames, rulewords
 from training.evaluation.comparison import Comparison, with_bouts
 from training.evaluation.share import Counts, total
 
@@ -50,6 +50,11 @@ class Choice:
     merit_before: float
     equals: int = 0
     reason: str = ""
+
+    def __str__(self) -> str:
+        bouts = f"{self.num_bouts} {'bout' if self.num_bouts == 1 else 'bouts'}"
+        note = self.reason or f"merit {self.merit_before:.3f} -> {self.merit:.3f}"
+        return f"{self.behavior}: {rulewords.words(self.rule)} ({bouts}; {note})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ def choose_rules(comparisons: Sequence[Comparison], spec: ClassifierSpec) -> tup
             choice = choose_rule(comparisons, replace(spec, rules=tuple(rules)), behavior)
             rules[label] = choice.rule
             choices.append(choice)
-            log.info("bout rule chosen %s", choice)
+            log.info("bout rule behavior=%s: %s", behavior, rulewords.words(choice.rule))
     return tuple(choices)
 
 

@@ -31,7 +31,7 @@ def read_label_table(path: Path, mapping: Mapping) -> LabelTable:
     file = read_tables(path)
     found, troubles = grids(file, mapping)
     reading = Reading(mapping, source=path.name, troubles=troubles)
-    reading.troubles += [Trouble("about the file", path.name, note, False) for note in file.notes]
+    reading.troubles += [Trouble("about the file", where, note, False) for where, note in file.notes]
     for grid in found:
         READERS[mapping.layout](reading, grid)
     return reading.table()

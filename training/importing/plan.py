@@ -126,16 +126,19 @@ def _tell(plan: Plan, video: PlannedVideo, table: LabelTable, name: str) -> None
     said = table.facts.get(name, VideoFacts())
     plan.troubles += contradictions(video.found.name, video.facts, said, table.source)
     video.facts = video.facts.completed_by(said)
-    if not table.looked_for:
+    parts = table.scored.get(name)
+    if parts == ():
+        return  # nobody looked at it: what other files say of it counts
+    looked_for = table.looked_for_in.get(name, table.looked_for)
+    if not looked_for:
         video.looked_for = None
     elif video.looked_for is not None:
-        video.looked_for |= set(table.looked_for)
-    part = table.scored.get(name)
-    placed = place(part, video.found.info) if part is not None else None
-    if placed is None:
+        video.looked_for |= set(looked_for)
+    placed = [one.frames for part in parts or () if (one := place(part, video.found.info)) is not None]
+    if not placed:
         video.scored = None
     elif video.scored == ():
-        video.scored = (placed.frames,)
+        video.scored = tuple(placed)
     video.sources.add(table.source)
 
 
@@ -187,7 +190,7 @@ def _check(plan: Plan) -> None:
         video.labels.sort(key=lambda label: (label.frames.start_frame, label.frames.end_frame, label.behavior))
         plan.troubles += _overlaps(video)
         if not video.sources:
-            why = "no table names it, so its frames count neither as behaviour nor as background (see --unnamed)"
+            why = "nothing says that it was scored, so its frames are neither behaviour nor background (see --unnamed)"
             plan.troubles.append(Trouble(UNNAMED, video.found.name, why, is_loss=False))
 
 

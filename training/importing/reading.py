@@ -187,7 +187,7 @@ class Reading:
 
     def table(self) -> LabelTable:
         rule = self.mapping.behaviors
-        scored = self._scored()
+        scored: dict[str, tuple[LabelRow, ...]] = {video: (part,) for video, part in self._scored().items()}
         seen = {row.behavior for row in self.rows}
         declared = tuple(rule.names)
         for name in declared:

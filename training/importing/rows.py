@@ -73,14 +73,16 @@ class LabelTable:
     """All that one file of labels says.
 
     ``facts`` has every video that the file names, also those in which nothing was seen. ``scored`` has per video the
-    part that was scored, where the file tells it. ``behaviors`` are those that the file declares, seen or not;
-    ``looked_for`` those that were looked for, empty where it doesn't say.
+    parts that were scored, where the file tells them: none where it says that nobody looked. ``behaviors`` are those
+    that the file declares, seen or not; ``looked_for`` those that were looked for, empty where it doesn't say, and
+    ``looked_for_in`` the same for videos of which it says something else.
     """
 
     source: str
     rows: tuple[LabelRow, ...]
     facts: dict[str, VideoFacts] = field(default_factory=dict)
     troubles: tuple[Trouble, ...] = ()
-    scored: dict[str, LabelRow] = field(default_factory=dict)
+    scored: dict[str, tuple[LabelRow, ...]] = field(default_factory=dict)
     behaviors: tuple[str, ...] = ()
     looked_for: tuple[str, ...] = ()
+    looked_for_in: dict[str, tuple[str, ...]] = field(default_factory=dict)

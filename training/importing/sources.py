@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from mousetal import atomic
+from mousetal import dataset as datasets
+from mousetal.dataset import VideoEntry
 from mousetal.errors import RecordError, SettingsError
 from mousetal.formats import boris, supervisely
 from mousetal.formats.tables import read_tables
@@ -47,7 +50,7 @@ def read_boris(path: Path, mapping: Mapping) -> LabelTable:
     project = boris.read_project(path)
     troubles = [Trouble("unpaired event", where, why) for where, why in project.troubles]
     troubles += [Trouble("observation left out", where, why) for where, why in project.left_out]
-    troubles += [Trouble("about the file", path.name, note, is_loss=False) for note in project.notes]
+    troubles += [Trouble("about the file", where, note, is_loss=False) for where, note in project.notes]
     written = [
         LabelRow(
             one.media, one.behavior, one.start_s, one.end_s, SECONDS, one.count, one.rater or mapping.rater, one.origin
@@ -67,8 +70,12 @@ def read_boris(path: Path, mapping: Mapping) -> LabelTable:
 def read_supervisely(folder: Path, mapping: Mapping) -> LabelTable:
     """The tags of a project's videos, its ranges half-open; a number on a tag is its count of repeats.
 
-    The reference system's `confidence` tags, and tags on whole videos, which describe the video, are no bouts.
+    The reference system's `confidence` tags, and tags on whole videos, which describe the video, are no bouts. In a
+    data set of ours the manifest says what was scored, and which animal a video shows.
     """
+    known = {entry.path: entry for entry in _manifest(folder)}
+    scored: dict[str, tuple[LabelRow, ...]] = {}
+    looked_for: dict[str, tuple[str, ...]] = {}
     rows: list[LabelRow] = []
     troubles: list[Trouble] = []
     facts: dict[str, VideoFacts] = {}
@@ -79,6 +86,12 @@ def read_supervisely(folder: Path, mapping: Mapping) -> LabelTable:
             troubles.append(Trouble("unreadable annotation", f"{folder.name}!{video}", f"{error}"))
             continue
         facts[video] = VideoFacts()
+        if (entry := known.get(video)) is not None:
+            facts[video] = VideoFacts(**{fact: getattr(entry, fact) for fact in FACTS})
+            if entry.scored is not None:
+                scored[video] = tuple(LabelRow(video, "", r.start_frame, r.end_frame, FRAMES) for r in entry.scored)
+            if entry.behaviors is not None:
+                looked_for[video] = entry.behaviors
         for number, tag in enumerate(tags):
             origin = f"{folder.name}!{video}!tag {tag.key or number}"
             if tag.frames is None:
@@ -88,7 +101,16 @@ def read_supervisely(folder: Path, mapping: Mapping) -> LabelTable:
                 count = int(tag.value) if isinstance(tag.value, int | float) and tag.value >= 1 else 1
                 start, end = tag.frames.start_frame, tag.frames.end_frame
                 rows.append(LabelRow(video, tag.name, start, end, FRAMES, count, tag.rater or mapping.rater, origin))
-    return _table(folder, rows, facts, troubles, mapping, ())
+    return replace(_table(folder, rows, facts, troubles, mapping, ()), scored=scored, looked_for_in=looked_for)
+
+
+def _manifest(folder: Path) -> tuple[VideoEntry, ...]:
+    """The videos of a project that is a data set of ours; empty for any other. Raises RecordError for a broken one."""
+    path = folder / datasets.MANIFEST_NAME
+    if not path.exists():
+        return ()
+    document = atomic.read_json(path)
+    return datasets.read(folder).videos if isinstance(document, dict) and "format_version" in document else ()
 
 
 def annotated_videos(project: Path) -> Iterator[tuple[str, Path]]:
