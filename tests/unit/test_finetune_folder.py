@@ -177,9 +177,10 @@ torch.distributed.init_process_group("gloo")
 try:
     with runlock.hold(Path(sys.argv[1]), rank, 2):
         torch.distributed.barrier()
-        print("held", flush=True)
+        said = "held"
 except OutputError as error:
-    print(error, flush=True)
+    said = str(error)
+os.write(1, f"{said}\\n".encode())  # in one piece, since both write into one pipe
 torch.distributed.barrier()
 torch.distributed.destroy_process_group()
 """
