@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench import feeding, training
+from tests.fixtures.finetuning import TOY, arguments
 from tests.fixtures.trainingclips import write_clips
-from tests.unit.test_finetune import TOY, arguments
 from training import memory
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from tests.fixtures.deepspeedteam import free_port
+from tests.fixtures.finetuning import TOY, arguments, assert_same_weights, losses
 from tests.fixtures.trainingclips import write_clips
-from tests.unit.test_finetune import TOY, arguments, assert_same_weights, losses
 from training.finetune_knobs import Knobs
 
 runner = pytest.importorskip("deepspeed.launcher.runner")

@@ -14,8 +14,8 @@ import torch
 import mousetal.mvd
 from mousetal.errors import SettingsError
 from tests.fixtures.deepspeedteam import HUGE, Job, Moved, moved, together
+from tests.fixtures.finetuning import TOY, assert_same_weights, log_of, losses, weights_of
 from tests.fixtures.trainingclips import CLASSES, write_clips
-from tests.unit.test_finetune import TOY, assert_same_weights, log_of, losses, weights_of
 from training.engine import Place, forget_steps, place_of
 from training.finetune_knobs import Knobs
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from mousetal.errors import SettingsError
+from tests.fixtures.finetuning import TOY, arguments, assert_same_weights, losses, weights_of
 from tests.fixtures.trainingclips import write_clips
-from tests.unit.test_finetune import TOY, arguments, assert_same_weights, losses, weights_of
 from training import memory
 from training.engine import Place, deepspeed_config, place_of
 from training.finetune_data import length

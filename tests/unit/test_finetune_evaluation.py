@@ -18,8 +18,8 @@ from mousetal.dataset import Dataset
 from mousetal.errors import RecordError
 from tests.fixtures.datasets import small_dataset
 from tests.fixtures.detectors import saved_detector
+from tests.fixtures.finetuning import TOY, arguments
 from tests.fixtures.trainingclips import write_clips
-from tests.unit.test_finetune import TOY, arguments
 from training import evaluate, finetune_evaluation, finetune_mvd
 from training.evaluation import bootstrap
 from training.keeper import Memo

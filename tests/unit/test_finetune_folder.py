@@ -14,8 +14,8 @@ import torch
 
 import mousetal.mvd
 from mousetal.errors import OutputError, SettingsError
+from tests.fixtures.finetuning import TOY, arguments, halt, log_of, losses
 from tests.fixtures.trainingclips import CLASSES, write_clips
-from tests.unit.test_finetune import TOY, arguments, halt, log_of, losses
 from training import finetune_evaluation, finetune_mvd, runlock
 from training.clips import ClipTable, write_table
 from training.finetune_mvd import finetune

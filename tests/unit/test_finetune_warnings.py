@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.finetuning import TOY
 from tests.fixtures.trainingclips import write_clips
-from tests.unit.test_finetune import TOY
 from training.engine import Place, place_of
 from training.finetune_data import Data, load_data
 from training.finetune_knobs import Knobs

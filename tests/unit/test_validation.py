@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mousetal.mvd import VisionTransformer
+from tests.fixtures.finetuning import TOY
 from tests.fixtures.trainingclips import CLASSES, write_clips
-from tests.unit.test_finetune import TOY
 from training.evaluation.tally import matched_within
 from training.finetune_knobs import network_config, spec_of
 from training.validation import Counts, Validation, Windows, count, joined, validate
