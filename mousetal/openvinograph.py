@@ -28,8 +28,7 @@ CAPABILITIES = {"bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
 class Graph:
     """A model of OpenVINO's own (`converted`, or one stored), ready to compute.
 
-    ``side_by_side`` items are computed at a time. In int8 it computes what the model says is to be int8, and the rest
-    in bf16 where the CPU can, else in float32.
+    In int8 it computes what the model says is to be int8, and the rest in bf16 where the CPU can, else in float32.
     Raises SettingsError when this CPU has no arithmetic of ``precision``.
     """
 
@@ -44,7 +43,6 @@ class Graph:
             precision = "bf16" if CAPABILITIES["bf16"] in able else "fp32"
         cores = threads or usable_cores()
         streams = min(cores, MOST_STREAMS)
-        self.side_by_side = streams
         compiled = core.compile_model(
             model, "CPU",
             {"INFERENCE_PRECISION_HINT": HINTS[precision], "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": cores},

@@ -83,7 +83,6 @@ class OpenvinoForward:
         from mousetal.openvinograph import Graph
 
         self._graph = Graph(model, execution.precision, execution.threads)
-        self.side_by_side = self._graph.side_by_side
 
     def __call__(self, images: UInt8Array) -> Raw:
         logits, boxes = self._graph(images)

@@ -39,8 +39,6 @@ class Detector:
         self.network = network
         self._precision = execution.precision
         self._forward = forward or TorchForward(network, config, execution)
-        #: Images that are computed side by side, so that a batch of more only keeps its first ones waiting; or None.
-        self.side_by_side: int | None = getattr(self._forward, "side_by_side", None)
 
     def warm_up(self) -> None:
         """Run once on an empty image, so that the first request does not pay for allocations and kernel choices."""

@@ -67,7 +67,6 @@ class OpenvinoLogits:
         from mousetal.openvinograph import Graph
 
         self._graph = Graph(model, execution.precision, execution.threads)
-        self.side_by_side = self._graph.side_by_side
 
     def __call__(self, clips: UInt8Array) -> Float32Array:
         return self._graph(clips)[0]

@@ -36,8 +36,6 @@ class Classifier:
         self.network = network.to(execution.device).eval()
         self._precision = execution.precision
         self._logits = logits or TorchLogits(network, config, execution)
-        #: Clips that are computed side by side, so that a batch of more only keeps its first ones waiting; or None.
-        self.side_by_side: int | None = getattr(self._logits, "side_by_side", None)
 
     @torch.inference_mode()
     def predict(self, clips: UInt8Array) -> Float32Array:

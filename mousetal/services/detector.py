@@ -30,9 +30,6 @@ class DetectorModel(Protocol):
     @property
     def spec(self) -> DetectorSpec: ...
 
-    @property
-    def side_by_side(self) -> int | None: ...
-
     def warm_up(self) -> None: ...
 
     def predict(self, batch: DetectorBatch, score_threshold: float | None = None) -> list[Detections]: ...
@@ -62,7 +59,7 @@ class DetectorServicer(pb2_grpc.DetectorServiceServicer):
         worker: Worker[_Request, list[Detections]] = Worker(
             run=lambda requests: _answer(model, requests),
             size=lambda request: len(request.batch.frame_indices),
-            max_batch=model.side_by_side or MAX_BATCH,
+            max_batch=MAX_BATCH,
             kind=lambda request: request.score_threshold,
         )
         self._model = model

@@ -31,9 +31,6 @@ class ClassifierModel(Protocol):
     @property
     def spec(self) -> ClassifierSpec: ...
 
-    @property
-    def side_by_side(self) -> int | None: ...
-
     def warm_up(self) -> None: ...
 
     def predict(self, clips: UInt8Array) -> Float32Array: ...
@@ -57,7 +54,7 @@ class MvdServicer(pb2_grpc.MvdServiceServicer):
         worker: Worker[ClipBatch, _Scored] = Worker(
             run=lambda batches: _answer(model, batches),
             size=lambda batch: len(batch.window_indices),
-            max_batch=model.side_by_side or MAX_BATCH,
+            max_batch=MAX_BATCH,
         )
         self._model = model
         self._exchange.open(worker)

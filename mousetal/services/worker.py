@@ -42,8 +42,7 @@ class Worker(Generic[Request, Answer]):
 
     ``run`` takes a list of requests and returns one answer for each, in order. ``size`` says how many items a request
     holds; requests are put together, in the order of arrival, up to ``max_batch`` items (a larger one goes alone), and
-    only while their ``kind`` is equal. A model that computes so many items side by side wants no more in a batch: of
-    three on two cores the last would be computed alone, while others wait that could be computed beside it.
+    only while their ``kind`` is equal.
     """
 
     def __init__(

@@ -73,15 +73,6 @@ def test_requests_of_one_driver_that_have_queued_up_are_answered_together() -> N
     assert len(model.batches) < 35  # one by one it would be 40
 
 
-def test_a_model_that_computes_two_at_a_time_is_given_two_at_a_time() -> None:
-    model = SlowDetector()
-    model.side_by_side = 2
-    with serving_detector(model) as address, DetectorClient(address, timeout_s=TIMEOUT_S) as client:
-        assert len(list(client.detect(frames(i) for i in range(40)))) == 40
-    assert {len(batch) for batch in model.batches} == {1, 2}  # no three, of which one would be computed alone
-    assert len(model.batches) < 35
-
-
 def test_boxes_arrive_in_pixels_of_the_source_frame(client: DetectorClient) -> None:
     ((found,),) = client.detect([frames(7, pixel=9)])
     np.testing.assert_array_equal(found.boxes_xyxy, [[7, 0, 9, 480]])
