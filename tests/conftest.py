@@ -35,6 +35,15 @@ def golden(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def rater_table(shared: Path) -> Path:
+    """Bouts of fourteen videos, each scored by three people; of a folder that its licence may keep away."""
+    table = shared / "data/real/copyleft/dlcanalyzer_oft_labels/AllLabDataOFT_part.csv"
+    if not table.exists():
+        pytest.skip("skipped: no ../shared/data/real/copyleft")
+    return table
+
+
+@pytest.fixture(scope="session")
 def root() -> Path:
     """The top of the checkout."""
     return ROOT

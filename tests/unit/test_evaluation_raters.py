@@ -161,9 +161,8 @@ def test_frame_numbers_and_instants_keep_their_frames(tmp_path: Path) -> None:
     assert "who scored it is not said" in table.unusable[0]
 
 
-def test_three_real_raters_agree_on_rearing_and_less_on_grooming(shared: Path, tmp_path: Path) -> None:
-    path = shared / "data/real/copyleft/dlcanalyzer_oft_labels/AllLabDataOFT_part.csv"
-    told = ["--raters", str(path), "--out", str(tmp_path), "--behavior", "Grooming", "--behavior", "Supported"]
+def test_three_real_raters_agree_on_rearing_and_less_on_grooming(rater_table: Path, tmp_path: Path) -> None:
+    told = ["--raters", str(rater_table), "--out", str(tmp_path), "--behavior", "Grooming", "--behavior", "Supported"]
     assert evaluate.main(told) == 0
     pairs = json.loads((tmp_path / evaluate.JSON_NAME).read_text())["raters"]["humans"]
     assert set(pairs) == {"Furkan · Jin", "Furkan · Oliver", "Jin · Oliver"}

@@ -208,21 +208,18 @@ Jumping = []
 
 
 def test_the_real_labels_of_three_raters_come_in_cleanly(
-    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rater_table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """We have the labels of 14 ten-minute videos alone: videos of that length, at one frame a second, stand in."""
-    table = shared / "data/real/copyleft/dlcanalyzer_oft_labels/AllLabDataOFT_part.csv"
-    if not table.exists():
-        pytest.skip("skipped: no ../shared")
     (tmp_path / "mapping.toml").write_text(MAPPING)
     (tmp_path / "videos").mkdir()
-    ids = sorted({line.split(";")[5].strip('"') for line in table.read_text().splitlines()[1:]})
+    ids = sorted({line.split(";")[5].strip('"') for line in rater_table.read_text().splitlines()[1:]})
     first = videos.write_video(tmp_path / "first.mp4", num_frames=603, fps=1, options={"preset": "ultrafast"})
     for number, name in enumerate(ids):  # each of another content, or they would be one video
         shutil.copy(first, tmp_path / "videos" / f"{name}.mp4")
         with (tmp_path / "videos" / f"{name}.mp4").open("ab") as file:
             file.write(b"\0\0\0\x0cfree" + number.to_bytes(4, "big"))
-    arguments = ["--videos", str(tmp_path / "videos"), "--labels", str(table), "--dataset", str(tmp_path / "d"),
+    arguments = ["--videos", str(tmp_path / "videos"), "--labels", str(rater_table), "--dataset", str(tmp_path / "d"),
                  "--mapping", str(tmp_path / "mapping.toml"), "--write"]  # fmt: skip
     assert import_videos.main(arguments) == 0
     told = capsys.readouterr().out
@@ -242,13 +239,10 @@ def test_the_real_labels_of_three_raters_come_in_cleanly(
     assert {entry.subject for entry in stored.videos} == set(ids)
 
 
-def test_raters_can_be_compared_by_their_table_alone(shared: Path, tmp_path: Path) -> None:
+def test_raters_can_be_compared_by_their_table_alone(rater_table: Path, tmp_path: Path) -> None:
     """No video is needed: rows in seconds, each with its rater; the spellings of the markers are one."""
-    table = shared / "data/real/copyleft/dlcanalyzer_oft_labels/AllLabDataOFT_part.csv"
-    if not table.exists():
-        pytest.skip("skipped: no ../shared")
     (tmp_path / "mapping.toml").write_text(MAPPING)
-    read = read_label_table(table, read_mapping(tmp_path / "mapping.toml"))
+    read = read_label_table(rater_table, read_mapping(tmp_path / "mapping.toml"))
     found = {(row.rater, row.behavior): 0 for row in read.rows}
     for row in read.rows:
         found[row.rater, row.behavior] += 1

@@ -210,11 +210,8 @@ def test_a_workbook_as_people_keep_them_loses_only_the_rows_that_say_nothing(tmp
     }
 
 
-def test_the_columns_of_the_real_labels_are_known(shared: Path) -> None:
-    path = shared / "data/real/copyleft/dlcanalyzer_oft_labels/AllLabDataOFT_part.csv"
-    if not path.exists():
-        pytest.skip("skipped: no ../shared")
-    text, remarks = guess(path, ["OFT_11.mp4", "OFT_41.mp4"])
+def test_the_columns_of_the_real_labels_are_known(rater_table: Path) -> None:
+    text, remarks = guess(rater_table, ["OFT_11.mp4", "OFT_41.mp4"])
     columns = {"video": "file", "behavior": "type", "start": "from", "end": "to", "rater": "Experimenter"}
     assert tomllib.loads(text)["columns"] == columns | {"subject": "ID"}
     assert remarks == []

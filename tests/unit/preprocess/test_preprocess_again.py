@@ -21,7 +21,7 @@ from mousetal import dataset as datasets
 from mousetal.dataset import Dataset
 from mousetal.errors import OutputError
 from mousetal.types import Frame, FrameRange, Label, VideoInfo
-from tests.fixtures.datasets import add_film, small_dataset
+from tests.fixtures.datasets import add_film
 from tests.fixtures.preprocessing import KNOBS, run, table_text
 from training import preprocess, preprocessreport
 from training.autolabel import recordings_of, with_splits
@@ -31,22 +31,6 @@ from training.synthetic import BEHAVIORS
 
 GROOM, TWITCH = BEHAVIORS
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Path]:
-    """A data set of three films and its clips; tests that change it copy it first."""
-    folder = tmp_path_factory.mktemp("preprocess")
-    small_dataset(folder / "dataset")
-    preprocess.preprocess(folder / "dataset", folder / "clips", None, KNOBS)
-    return datasets.read(folder / "dataset"), folder / "clips"
-
-
-@pytest.fixture
-def copied(made: tuple[Dataset, Path], tmp_path: Path) -> tuple[Dataset, Path]:
-    shutil.copytree(made[0].root, tmp_path / "dataset")
-    shutil.copytree(made[1], tmp_path / "clips")
-    return datasets.read(tmp_path / "dataset"), tmp_path / "clips"
 
 
 def test_nothing_changed_nothing_is_done(copied: tuple[Dataset, Path]) -> None:

@@ -21,27 +21,6 @@ from training import finetune_mvd
 from training.finetune_mvd import finetune
 
 
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clips")
-    write_clips(folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def whole(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody stopped."""
-    torch.set_num_threads(1)
-    run = tmp_path_factory.mktemp("runs") / "whole"
-    finetune(TOY, clips, run)
-    return run
-
-
 def test_a_network_learns_what_is_easy_and_its_best_is_told_by_frames_and_events(clips: Path, tmp_path: Path) -> None:
     easy = replace(
         TOY, steps=50, smoothing=0.0, auto_augment="", mix_probability=0.0, erase=0.0, drop_path=0.0, validate_every=25,

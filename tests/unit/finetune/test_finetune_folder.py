@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 import mousetal.mvd
 from mousetal.errors import OutputError, SettingsError
@@ -19,18 +18,6 @@ from tests.fixtures.trainingclips import CLASSES, write_clips
 from training import finetune_evaluation, finetune_mvd, runlock
 from training.clips import ClipTable, write_table
 from training.finetune_mvd import finetune
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clips")
-    write_clips(folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def told(folder: Path) -> dict[str, object]:

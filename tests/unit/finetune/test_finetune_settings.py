@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from mousetal.errors import RecordError, SettingsError
 from tests.fixtures.finetuning import TOY, arguments, assert_same_weights, losses, weights_of
@@ -18,27 +17,6 @@ from training import finetune_mvd
 from training.clips import ClipTable, read_table, write_table
 from training.finetune_knobs import Knobs
 from training.finetune_mvd import finetune
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clips")
-    write_clips(folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def whole(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody stopped."""
-    torch.set_num_threads(1)
-    run = tmp_path_factory.mktemp("runs") / "whole"
-    finetune(TOY, clips, run)
-    return run
 
 
 def test_one_class_alone_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tomllib
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -16,7 +15,7 @@ from mousetal import dataset as datasets
 from mousetal.dataset import Dataset
 from mousetal.geometry import crop_clip, square, union
 from mousetal.types import FrameRange
-from tests.fixtures.datasets import psnr, small_dataset
+from tests.fixtures.datasets import psnr
 from tests.fixtures.preprocessing import KNOBS
 from training import preprocess, preprocessknobs, preprocessreport
 from training.clips import Clip, read_frames, read_table
@@ -26,22 +25,6 @@ from training.synthetic import BEHAVIORS
 
 GROOM, TWITCH = BEHAVIORS
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Path]:
-    """A data set of three films and its clips; tests that change it copy it first."""
-    folder = tmp_path_factory.mktemp("preprocess")
-    small_dataset(folder / "dataset")
-    preprocess.preprocess(folder / "dataset", folder / "clips", None, KNOBS)
-    return datasets.read(folder / "dataset"), folder / "clips"
-
-
-@pytest.fixture
-def copied(made: tuple[Dataset, Path], tmp_path: Path) -> tuple[Dataset, Path]:
-    shutil.copytree(made[0].root, tmp_path / "dataset")
-    shutil.copytree(made[1], tmp_path / "clips")
-    return datasets.read(tmp_path / "dataset"), tmp_path / "clips"
 
 
 def entry_of(dataset: Dataset, clip: Clip) -> datasets.VideoEntry:

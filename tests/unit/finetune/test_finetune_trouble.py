@@ -19,27 +19,6 @@ from training import engine, finetune_mvd, judge
 from training.finetune_mvd import finetune
 
 
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clips")
-    write_clips(folder)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def whole(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody stopped."""
-    torch.set_num_threads(1)
-    run = tmp_path_factory.mktemp("runs") / "whole"
-    finetune(TOY, clips, run)
-    return run
-
-
 def test_clips_that_are_all_damaged_end_the_run_with_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
