@@ -14,11 +14,9 @@ from pathlib import Path
 import mousetal.detector
 import mousetal.mvd
 from bench.keyframes import Likeness, compare, videos_of
-from mousetal import video
-from mousetal.pipeline import Plan, analyse, finish
-from mousetal.plan import AUTO
 from mousetal.settingkeys import PRECISIONS
-from mousetal.types import VideoInfo, VideoResult
+from mousetal.types import VideoResult
+from training.demo_eval import analyse_video
 
 
 class Pair:
@@ -28,10 +26,8 @@ class Pair:
         self.detector = mousetal.detector.load(models / "demo-detector", precision=precision, backend="auto")
         self.classifier = mousetal.mvd.load(models / "demo-mvd", precision=precision, backend="auto")
 
-    def result(self, info: VideoInfo) -> VideoResult:
-        plan = Plan(info, self.detector.spec, self.classifier.spec, detect_every=AUTO)
-        windows = analyse(video.decode(info), self.detector.detect, self.classifier.classify, plan)
-        return finish(info.path.name, list(windows), plan)
+    def result(self, path: Path) -> VideoResult:
+        return analyse_video(path, self.detector, self.classifier)
 
     def __str__(self) -> str:
         return f"detector on {self.detector.spec.device}, action model on {self.classifier.spec.device}"
@@ -47,7 +43,7 @@ def main() -> int:
     print(f"{exact}; {fast}")  # which says so where a network was refused
     total = Likeness()
     for info in videos_of(arguments.videos):
-        likeness = compare(exact.result(info), fast.result(info))
+        likeness = compare(exact.result(info.path), fast.result(info.path))
         print(f"{info.path.name:40} {likeness.results}", flush=True)
         total.add(likeness)
     print(f"{'all':40} {total.results}")

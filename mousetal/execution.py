@@ -132,12 +132,12 @@ def accepted(
     """
     while not execution.is_exact:
         try:
-            fast = make(execution)
             if execution.precision == "int8":
                 stored = int8.read(located)
                 inputs, allowed = stored.inputs, stored.allowed
             else:
                 inputs, allowed = make_inputs(), tolerances.at(execution.precision)
+            fast = make(execution)
             verdict = judge(*acceptance.both(make(execution.exact()), fast, inputs), allowed)
             problem = verdict.problem
         except (RuntimeError, SettingsError) as error:
@@ -157,7 +157,7 @@ def accepted(
 def identity(located: Located, execution: Execution) -> str:
     """Digest of all that decides what the model says when it is computed this way."""
     sha256 = located.sha256()
-    return int8.read(located).sha256(sha256) if execution.precision == "int8" else sha256
+    return int8.sha256(located, sha256) if execution.precision == "int8" else sha256
 
 
 def _backend(name: str, device: torch.device, compiled: bool) -> str:

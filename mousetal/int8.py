@@ -29,18 +29,10 @@ ABOUT_NAME = "about.json"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """What a model folder holds. ``graph`` is the path of graph.xml, ``inputs`` uint8 (n, ...) as the network's."""
+    """What lies beside a graph: inputs to judge it on, uint8 (n, ...) as the network's, and what is allowed there."""
 
-    graph: Path
     inputs: UInt8Array
     allowed: Tolerances
-
-    def sha256(self, model: str) -> str:
-        """Digest of the graph and the model whose own is ``model``: with this graph it gives other results."""
-        digest = hashlib.sha256(model.encode())
-        for path in (self.graph, self.graph.with_name(WEIGHTS_NAME)):
-            digest.update(path.read_bytes())
-        return digest.hexdigest()
 
 
 def folder_of(located: Located) -> Path:
@@ -48,7 +40,7 @@ def folder_of(located: Located) -> Path:
 
 
 def read(located: Located) -> Stored:
-    """The graph of a model. Raises SettingsError when there is none, or it was made of other weights."""
+    """What lies beside the graph. Raises SettingsError when there is none, or it was made of other weights."""
     folder = folder_of(located)
     advice = "Make one with python -m training.quantise."
     if not (folder / ABOUT_NAME).is_file():
@@ -61,14 +53,22 @@ def read(located: Located) -> Stored:
         inputs = atomic.read_arrays(folder / INPUTS_NAME)["inputs"]
     except (RecordError, KeyError, TypeError, ValueError) as error:
         raise SettingsError(f"{folder} is damaged ({error}). {advice}") from error
-    return Stored(folder / GRAPH_NAME, inputs, allowed)
+    return Stored(inputs, allowed)
 
 
 def read_model(located: Located) -> Any:
-    """The same as OpenVINO's own model. Raises RuntimeError, too, when that is unreadable."""
+    """The graph as OpenVINO's own model. Raises RuntimeError when it is unreadable; whose it is, `read` tells."""
     import openvino  # optional, and slow to import
 
-    return openvino.Core().read_model(read(located).graph)
+    return openvino.Core().read_model(folder_of(located) / GRAPH_NAME)
+
+
+def sha256(located: Located, model: str) -> str:
+    """Digest of the graph and the model whose own is ``model``: with this graph it gives other results."""
+    digest = hashlib.sha256(model.encode())
+    for name in (GRAPH_NAME, WEIGHTS_NAME):
+        digest.update((folder_of(located) / name).read_bytes())
+    return digest.hexdigest()
 
 
 def describe(folder: Path, located: Located, inputs: UInt8Array, allowed: Tolerances, made: dict[str, Any]) -> None:

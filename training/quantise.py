@@ -22,6 +22,7 @@ from mousetal import video
 from mousetal.acceptance import Tolerances
 from mousetal.errors import SettingsError, VideoError
 from mousetal.types import VideoInfo
+from mousetal.videofiles import find_files
 from training import calibration, quantising
 from training.exitcodes import FAILED, OK, USAGE, guarded
 
@@ -76,19 +77,22 @@ def find_videos(paths: Iterable[Path]) -> list[VideoInfo]:
     """
     found = []
     for path in paths:
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        for file in files:
+        for file in find_files(path, lambda folder: False, _tell) if path.is_dir() else [path]:
             try:
                 if file is path or video.is_video(file):
                     found.append(video.probe(file))
             except VideoError as error:
-                print(f"left out: {error}", file=sys.stderr)
+                _tell(error)
     if len(found) < 2:
         raise SettingsError(
             f"--videos: two videos at least expected, one to calibrate on and one to check on; found {len(found)} in "
             f"{', '.join(map(str, paths))}. Give more, of the kind that will be analysed."
         )
     return found
+
+
+def _tell(error: Exception) -> None:
+    print(f"left out: {error}", file=sys.stderr)
 
 
 def share_out(videos: Sequence[VideoInfo]) -> tuple[list[VideoInfo], list[VideoInfo]]:
