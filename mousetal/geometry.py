@@ -37,9 +37,10 @@ def iou(a_xyxy: npt.ArrayLike, b_xyxy: npt.ArrayLike) -> float:
 
 
 def interpolate(a_xyxy: npt.ArrayLike, b_xyxy: npt.ArrayLike, t: float) -> Float64Array:
-    """The box a share ``t`` of the way from a (t = 0) to b (t = 1); float64 (4,)."""
+    """The box a share ``t`` of the way from a (t = 0) to b (t = 1); float64 (4,). Between equal boxes it is that."""
     a, b = np.asarray(a_xyxy, np.float64), np.asarray(b_xyxy, np.float64)
-    return a * (1.0 - t) + b * t
+    between: Float64Array = a + (b - a) * t  # so that rounding, of which a crop could get a pixel larger, has no part
+    return between
 
 
 def square(box_xyxy: npt.ArrayLike, padding: float) -> BoxInt:

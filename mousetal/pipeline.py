@@ -10,14 +10,14 @@ batches ahead; an error raised inside its input must come out of its answers unc
 How the stages overlap: whoever pulls the classifier's input runs the crops, which pull the detector's answers; whoever
 pulls the detector's input resizes frames, which a thread of ours decodes ahead of time. Nothing else is scheduled.
 
-Where ``plan.key_spacing`` is above 1 the detector is asked about some frames only (`keyframes`); the flow is the same.
+Where ``plan.key_spacing`` is above 1 the detector is asked about some frames only (`looks`); the flow is the same.
 
 Memory: sampled frames are held from when they are decoded until no window to come needs them. That is at most
 ``prefetch_frames`` + the batches under way in ``detect`` + the frames of ``max_gap_s`` + one window's frames + one
 detector batch + three between threads, however long the video is; and as many clips as are under way in ``classify``,
-plus one batch. Where the detector looks at some frames only, those under way are instead at most `UNDECIDED_FRAMES`, or
-two stretches of ``key_spacing`` if that is more. Results without a score (nothing to classify) wait for the
-classifier's next answer and hold no pixels.
+plus one batch. Where the detector looks at some frames only, those under way are instead at most
+`looks.most_undecided`. Results without a score (nothing to classify) wait for the classifier's next answer and hold no
+pixels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import numpy as np
 from mousetal.closing import Relay
 from mousetal.cropping import fill_missing, place
 from mousetal.geometry import crop_clip, resize_for_detector
-from mousetal.keyframes import KeyFrames
+from mousetal.looks import Looks
 from mousetal.meter import StageMeter
 from mousetal.outcome import finish
 from mousetal.plan import Plan, WindowResult, resume_frame
@@ -127,8 +127,9 @@ class _Analysis:
         self._first_frame = resume_frame(done, plan)
         self._sampled_frames = plan.windows.sampled_frames(self._total)
         self._frames = Relay(prefetch(self._sampled(frames), plan.prefetch_frames))
-        self._keys = self._key_frames() if plan.key_spacing > 1 else None
         self._ring = FrameRing()
+        is_sparse = plan.key_spacing > 1
+        self._looks = Looks(plan, self._looked_at, self._known, len(done)) if is_sparse else None
         self._scenes = Scenes()  # of a frame it knows before the detector is asked about it
         self._fresh: list[Detections] = []  # answers of the detector that no result holds yet
         self._gaps: deque[FrameRange] = deque()  # frames found missing that no result holds yet
@@ -152,10 +153,11 @@ class _Analysis:
         if due < self._total:
             self._gaps.append(FrameRange(due, self._total))
 
-    def _key_frames(self) -> KeyFrames:
-        plan = self._plan
-        threshold, last_known = plan.detector.score_threshold, self._known[-1] if self._known else None
-        return KeyFrames(plan.key_spacing, self._sampled_frames, plan.info.pts_seconds, threshold, last_known)
+    def _looked_at(self, frame_index: int) -> UInt8Array:
+        image = self._ring.get(frame_index)
+        if image is None:
+            raise ValueError(f"frame {frame_index} is not held any more")
+        return image
 
     def _detector_batches(self) -> Iterator[DetectorBatch]:
         for frames in batched(self._frames, self._plan.detector_batch):
@@ -163,25 +165,25 @@ class _Analysis:
                 self._ring.add(frame)
             yield self._detector_batch([frame.index for frame in frames])
 
-    def _key_batches(self, keys: KeyFrames) -> Iterator[DetectorBatch]:
+    def _looks_to_take(self, looks: Looks) -> Iterator[DetectorBatch]:
         """Frames to look at, one at a time: what lies between keys and must be seen first, else the next key."""
         is_over = False
         while True:
             if not is_over:
-                keys.wait_for_room()
-            wanted = keys.wanted(1)
+                looks.wait_for_room()
+            wanted = looks.wanted(1)
             if not wanted and is_over:
-                if not keys.wait():
+                if not looks.wait():
                     return
                 continue
             if not wanted:
                 frame = next(self._frames, None)
                 if frame is None:
                     is_over = True
-                    wanted = keys.end()
+                    wanted = looks.end()
                 else:
                     self._ring.add(frame)
-                    wanted = keys.add(frame.index, frame.index in self._scenes)
+                    wanted = looks.add(frame.index, frame.index in self._scenes)
             if wanted:
                 yield self._detector_batch(wanted)
 
@@ -196,14 +198,14 @@ class _Analysis:
 
     def _answers(self) -> Iterator[list[Detections]]:
         """What the detector says of the frames to come, in their order, skipped ones among them."""
-        if self._keys is None:
+        if self._looks is None:
             yield from self._meter.answered("detect", self._detect, self._detector_batches())
             return
-        for answer in self._meter.answered("detect", self._detect, self._key_batches(self._keys)):
+        for answer in self._meter.answered("detect", self._detect, self._looks_to_take(self._looks)):
             for found in answer:
-                self._keys.answer(found)
-            while stretch := self._keys.settled():
-                yield stretch
+                self._looks.answer(found)
+            yield self._looks.settled()
+        yield self._looks.settled()  # what was waiting for the end of the video only
 
     def _detections(self) -> Iterator[Detections]:
         """Frame by frame what the detector says, beginning with what it said in the run that is resumed."""
@@ -212,13 +214,9 @@ class _Analysis:
             yield found
         for unmarked in self._answers():
             answer = [self._scenes.marked(found) for found in unmarked]
-            if self._keys is not None:  # a stretch is kept as a whole, so that a resumed run goes on at a key
-                self._fresh += answer
-                self._heard_through = answer[-1].frame_index
             for found in answer:
-                if self._keys is None:
-                    self._fresh.append(found)
-                    self._heard_through = found.frame_index
+                self._fresh.append(found)
+                self._heard_through = found.frame_index
                 yield found
         self._heard_through = self._total
 
@@ -240,9 +238,14 @@ class _Analysis:
                 else:
                     settled_through = sighting.frame_index
                     sightings[settled_through] = sighting
-            self._ring.drop_before(window.frame_indices[0])
+            self._ring.drop_before(self._needed_from(window))
             sightings = {index: one for index, one in sightings.items() if index >= window.frame_indices[0]}
             yield self._crop(window, [sightings[i] for i in sorted({*window.frame_indices} & sightings.keys())])
+
+    def _needed_from(self, window: Window) -> int:
+        """The first frame whose pixels this window or one to come needs."""
+        first = window.frame_indices[0]
+        return first if self._looks is None else min(first, self._looks.needed_from)
 
     def _refill_ring(self) -> None:
         """After a resume: hold the frames whose detections are known already, they will not be asked for again."""
@@ -304,8 +307,8 @@ class _Analysis:
         finally:
             # From the source on, so that whoever is pulling at this moment finds the end of its input.
             self._frames.close()
-            if self._keys is not None:
-                self._keys.close()
+            if self._looks is not None:
+                self._looks.close()
             clips.close()
             answers.close()
 

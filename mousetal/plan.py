@@ -6,12 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
+
 from mousetal.scenes import HISTORY
-from mousetal.types import ClassifierSpec, Detections, DetectorSpec, FrameRange, VideoInfo, WindowScore
+from mousetal.types import (
+    ClassifierSpec,
+    Detections,
+    DetectorSpec,
+    FrameRange,
+    Int64Array,
+    VideoInfo,
+    Window,
+    WindowScore,
+)
 from mousetal.windows import WindowPlan
 
-AUTO = 0  # `Plan.detect_every`: as rarely as is safe, which is what a driver does unless told otherwise
-AUTO_SPACING_S = 0.2  # between looks; at 0.3 and more single classes changed in trials (CONTRIBUTING)
+AUTO = 0  # `Plan.detect_every`: as rarely as is sensible, which is what a driver does unless told otherwise
+MOST_APART_S = 0.6  # between looks, in which a mouse at full run covers about six of its lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +31,8 @@ class Plan:
 
     ``detector.score_threshold`` is the threshold in force: boxes below it do not count, whatever the detector returns.
     A frame without a box borrows one from frames at most ``max_gap_s`` seconds away. The detector looks at every
-    ``detect_every``-th sampled frame, and at those between where they are needed (`keyframes`); 1: at all; `AUTO`: as
-    rarely as is safe, see `key_spacing`. The last three count items.
+    ``detect_every``-th sampled frame, and at those between where a crop may hinge on them (`looks`); 1: at all; `AUTO`:
+    twice in a window, see `key_spacing`. The last three count items.
     """
 
     info: VideoInfo
@@ -40,15 +51,14 @@ class Plan:
 
     @property
     def key_spacing(self) -> int:
-        """How many sampled frames apart the detector looks in any case.
+        """How many sampled frames apart the detector looks in any case, so that every window holds two such looks.
 
-        Never so far that a frame between two boxes could not borrow from both. The reference's way is to look at all.
+        The reference's way is to look at all.
         """
         if self.reference_compat:
             return 1
-        sampled_fps = self.info.fps / self.windows.step
-        most = max(1, int(self.max_gap_s * sampled_fps))
-        return min(self.detect_every or max(1, int(AUTO_SPACING_S * sampled_fps)), most)
+        most = min(self.classifier.num_frames // 2, int(MOST_APART_S * self.info.fps / self.windows.step))
+        return max(1, min(self.detect_every or most, most))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,11 +77,18 @@ class WindowResult:
 def resume_frame(done: Sequence[WindowResult], plan: Plan) -> int:
     """The first frame that must be decoded again to go on after ``done``; the number of frames when nothing is left.
 
-    The next window's first frame, or one as far back as it takes to tell hard cuts among the frames to come.
+    The look before the next window, or a frame as far back as it takes to tell hard cuts among the frames to come.
     """
     left = islice(plan.windows.iter_windows(plan.info.num_frames), len(done), None)
     window = next(left, None)
     if window is None:
         return plan.info.num_frames
     backwards = (found.frame_index for result in reversed(done) for found in reversed(result.detections))
-    return min([window.frame_indices[0], *islice(backwards, HISTORY + 1)])
+    sampled = plan.windows.sampled_frames(plan.info.num_frames)
+    return min([first_look(window, sampled, plan), *islice(backwards, HISTORY + 1)])
+
+
+def first_look(window: Window, sampled_frames: Int64Array, plan: Plan) -> int:
+    """The key at a window's first frame or the last one before it, if no frame is missing there (`looks`)."""
+    place = int(np.searchsorted(sampled_frames, window.frame_indices[0]))
+    return int(sampled_frames[place - place % plan.key_spacing])

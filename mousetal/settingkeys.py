@@ -70,8 +70,8 @@ KEYS: tuple[Key, ...] = (
         "DETECT_EVERY",
         (DRIVER,),
         "auto",
-        "the detector looks at every n-th sampled frame, and at those between where the animal's way is not plain. "
-        "1: at all; auto: as rarely as is safe",
+        "the detector looks at every n-th sampled frame, and at those between on which a window's crop may hinge. "
+        "1: at all; auto: twice in a window",
     ),
     Key(
         "VIDEOS_AT_ONCE",

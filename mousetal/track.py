@@ -2,12 +2,14 @@
 
 Of all the boxes on a frame the one that the animal can have reached since it was last seen is kept; boxes elsewhere (a
 reflection, a hand, a second animal) are left out and counted. A frame without a box borrows one from its neighbours in
-time, no further away than ``max_gap_s``: between two boxes it is interpolated, next to one it is held.
+time, no further away than ``max_gap_s``: between two boxes it is interpolated, next to one it is held. A frame that the
+detector was not asked about, between two looks with a box, is interpolated however far away these are (`looks`).
 
     seen      #   #       #                       #
     box       d   d   i   d   h   h           h   d      d detected, i interpolated, h held, blank: none
 
-Both stages are iterators, one item in and one out per frame and in order; `fill_gaps` runs behind by ``max_gap_s``.
+Both stages are iterators, one item in and one out per frame and in order; `fill_gaps` runs behind by ``max_gap_s``, or
+by what was skipped between two looks.
 Nothing is followed or borrowed across a hard cut (`Detections.begins_scene`).
 """
 
@@ -94,19 +96,29 @@ def keep_one(
 def fill_gaps(sightings: Iterable[Sighting], pts_seconds: Float64Array, max_gap_s: float) -> Iterator[Sighting]:
     """The same frames; those without a box borrow one from sightings at most ``max_gap_s`` away, if there are any.
 
-    Between two sightings that close to each other a box is interpolated; else that of the nearer one is held.
+    Between two sightings that close to each other a box is interpolated; else that of the nearer one is held. Between
+    two looks with nothing but skipped frames between them it is interpolated in any case.
     """
     before: FrameBox | None = None
+    last_look = -1
     empty: deque[Sighting] = deque()  # frames without a box whose next sighting is still to come
     for sighting in sightings:
-        after = sighting.box
-        now = float(pts_seconds[sighting.frame_index])
+        after, frame = sighting.box, sighting.frame_index
+        is_look = not sighting.detections.is_skipped
+        now = float(pts_seconds[frame])
         if sighting.detections.begins_scene:
             while empty:
                 yield _borrowed(empty.popleft(), before, None, pts_seconds, max_gap_s)
             before = None
-        while empty and (after is not None or now - float(pts_seconds[empty[0].frame_index]) > max_gap_s):
-            yield _borrowed(empty.popleft(), before, after, pts_seconds, max_gap_s)
+        while empty and (
+            after is not None
+            or ((is_look or empty[0].frame_index < last_look) and now - _time(empty[0], pts_seconds) > max_gap_s)
+        ):
+            one = empty.popleft()
+            is_between_looks = before is not None and before.frame_index == last_look < one.frame_index
+            yield _borrowed(one, before, after, pts_seconds, np.inf if after and is_between_looks else max_gap_s)
+        if is_look:
+            last_look = frame
         if after is None:
             empty.append(sighting)
         else:
@@ -130,6 +142,10 @@ def _most_likely(seen: FrameBox, candidates: list[FrameBox], gap_s: float) -> Fr
     reach = max(x2 - x1, y2 - y1, 1.0) * (REACH_SIDES + REACH_SIDES_PER_SECOND * gap_s)
     near = [(box, distance) for box in candidates if (distance := _centre_distance(seen, box)) <= reach]
     return max(near, key=lambda pair: pair[0].score * (1 - 0.5 * pair[1] / reach), default=(None, 0.0))[0]
+
+
+def _time(sighting: Sighting, pts_seconds: Float64Array) -> float:
+    return float(pts_seconds[sighting.frame_index])
 
 
 def _borrowed(

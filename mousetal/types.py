@@ -123,6 +123,14 @@ class Detections:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def best_box(self, score_threshold: float) -> Float64Array | None:
+        """The box with the best score of at least ``score_threshold``, float64 (4,); None when there is none."""
+        is_good = self.scores >= np.float32(score_threshold)
+        if not is_good.any():
+            return None
+        best: Float64Array = self.boxes_xyxy[int(np.argmax(np.where(is_good, self.scores, -1)))].astype(np.float64)
+        return best
+
     @classmethod
     def empty(cls, frame_index: int) -> Detections:
         return cls(frame_index, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))

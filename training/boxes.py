@@ -10,15 +10,16 @@ import numpy as np
 
 from mousetal import video
 from mousetal.geometry import resize_for_detector
-from mousetal.keyframes import UNDECIDED_FRAMES, KeyFrames
 from mousetal.scenes import Scenes
 from mousetal.sidebyside import Over
 from mousetal.streams import batched
 from mousetal.track import follow
 from mousetal.types import Detections, DetectorBatch, DetectorSpec, Float64Array, FrameBox, UInt8Array, VideoInfo
+from training.keyframes import KeyFrames
 
 BY_AUTOLABEL = "training.autolabel"  # how `VideoEntry.boxes_by` begins where that stored them
-SPACING_S = 0.2  # between looks, as the driver's DETECT_EVERY=auto
+SPACING_S = 0.2  # between looks
+UNDECIDED_FRAMES = 24  # that are held; two stretches where these are longer
 BATCH = 8  # frames that are looked at together, at most
 
 
@@ -48,14 +49,13 @@ class Shared:
 
 
 def find_boxes(info: VideoInfo, detector: Finder, max_gap_s: float = 0.5) -> tuple[FrameBox, ...]:
-    """Boxes in order of frames, by the driver's own rules: looks at some frames, one animal, gaps bridged.
+    """Boxes in order of frames: looks at some (`keyframes`); by the driver's own rules one animal, gaps bridged.
 
-    Frames that can't be decoded have none. Looks at several keys together, then at what lies between them, and holds no
-    more frames than the driver does.
+    Frames that can't be decoded have none. Looks at several keys together, then at what lies between them.
     """
     spacing = max(1, int(min(SPACING_S, max_gap_s) * info.fps))
     threshold = detector.spec.score_threshold
-    keys = KeyFrames(spacing, np.arange(info.num_frames), info.pts_seconds, threshold)
+    keys = KeyFrames(spacing, info.pts_seconds, threshold)
     found = _detections(info, detector, keys, max(UNDECIDED_FRAMES, 2 * spacing))
     return tuple(one.box for one in follow(found, info.pts_seconds, max_gap_s, threshold) if one.box is not None)
 

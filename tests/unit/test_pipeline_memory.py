@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from mousetal.keyframes import UNDECIDED_FRAMES
+from mousetal.looks import most_undecided
 from mousetal.pipeline import analyse
 from mousetal.types import Detections, DetectorBatch, Frame, VideoInfo
 from tests.fixtures.scenes import MOUSE, Finder, Judge, ScoredBox, ahead, frames_of
-from tests.fixtures.specs import plan_for
+from tests.fixtures.specs import classifier_spec, plan_for, video_info
 
 
 class Reel:
@@ -65,10 +65,10 @@ def test_memory_is_bounded_where_the_detector_looks_at_some_frames_only(every: i
             time.sleep(0.005)
             yield answer
 
-    plan = plan_for(400, max_gap_s=2.0, detect_every=every)
+    spec = classifier_spec(num_frames=16, stride=8, sampling_rate=1)
+    plan = plan_for(400, info=video_info(400, 30), classifier=spec, max_gap_s=0.4, detect_every=every)
     reel = Reel(plan.info)
     list(analyse(reel, ahead(slow, 50), ahead(Judge(), 3), plan))
-    under_way = max(UNDECIDED_FRAMES, 2 * plan.key_spacing)
-    gap_frames = 20 // 2 + 1
-    assert reel.peak <= plan.prefetch_frames + under_way + gap_frames + 4 + plan.detector_batch + 3
+    gap_frames = 12 + 1
+    assert reel.peak <= plan.prefetch_frames + most_undecided(plan) + gap_frames + 16 + plan.detector_batch + 3
     assert plan.key_spacing == every

@@ -83,3 +83,36 @@ def test_across_a_hard_cut_nothing_is_followed_or_borrowed() -> None:
     assert [round(one.box.box_xyxy[0]) for one in found if one.box] == [10, 10, 10, 300, 300, 300]
     assert [one.num_ignored for one in found] == [0] * 6
     assert sources(seen(*frames)) == "ddhhhh", "without the cut the box so far away is not the animal"
+
+
+# Frames that the detector was not asked about
+
+
+def looked_at(num_frames: int, looks: dict[int, float | None], max_gap_s: float) -> list[Sighting]:
+    """The track where only some frames were looked at, on which the animal is at x, or not at all."""
+    detections = []
+    for index in range(num_frames):
+        x = looks.get(index)
+        box = [] if x is None else [at(x)]
+        answer = Detections(index, np.array(box, np.float32).reshape(-1, 4), np.ones(len(box), np.float32) * 0.9,
+                            np.zeros(len(box), np.int64))  # fmt: skip
+        detections.append(answer if index in looks else Detections.skipped(index))
+    return list(follow(detections, SECONDS, max_gap_s, 0.4))
+
+
+def test_between_two_looks_a_skipped_frame_is_interpolated_however_far_they_are_apart() -> None:
+    found = looked_at(17, {0: 10, 8: 26, 16: 10}, max_gap_s=0.1)
+    assert sources(found) == "diiiiiiidiiiiiiid"
+    assert found[4].box is not None
+    assert found[4].box.box_xyxy[0] == 18.0
+    assert not any(one.is_borrowed for one in found)
+
+
+def test_next_to_a_look_in_vain_a_skipped_frame_borrows_as_any_other() -> None:
+    assert sources(looked_at(9, {0: 10, 4: None, 8: 10}, max_gap_s=0.2)) == "dhh---hhd"
+    assert sources(looked_at(9, {0: 10, 4: None, 8: 10}, max_gap_s=0.8)) == "diiiiiiid"
+    assert sources(looked_at(9, {0: None, 4: None, 8: 10}, max_gap_s=0.2)) == "------hhd"
+
+
+def test_nothing_is_interpolated_across_the_end() -> None:
+    assert sources(looked_at(7, {0: 10}, max_gap_s=0.2)) == "dhh----"

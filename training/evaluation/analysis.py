@@ -21,11 +21,11 @@ import mousetal.mvd
 from mousetal import __version__, modelfolder, records, video
 from mousetal import dataset as datasets
 from mousetal.dataset import ANIMAL, Dataset, VideoEntry
+from mousetal.doubt import MAX_LOSS
 from mousetal.errors import RecordError
 from mousetal.intervals import find_bouts, inherit_flags
-from mousetal.keyframes import MAX_ERROR
 from mousetal.pipeline import Detect, Plan, analyse, finish
-from mousetal.plan import AUTO, AUTO_SPACING_S
+from mousetal.plan import AUTO, MOST_APART_S
 from mousetal.types import ClassifierSpec, Detections, DetectorBatch, DetectorSpec, FrameBox, VideoResult
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def fingerprint(entry: VideoEntry, classifier: mousetal.mvd.Classifier, detector
         config.temperature,
         detector.sha256,
         detector.score_threshold,
-        MAX_ERROR,
-        AUTO_SPACING_S,
+        MAX_LOSS,
+        MOST_APART_S,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

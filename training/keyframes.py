@@ -1,6 +1,6 @@
-"""Which frames the detector looks at: every n-th, and those in between only where the animal's way is not plain.
+"""Which frames the detector looks at where boxes are stored: every n-th, and others where the way is not plain.
 
-    sampled   . . . . . . . . . . . .
+    frames    . . . . . . . . . . . .
     keys      A           B         C       every n-th, and the last
     A to B    the boxes agree: the frames between are interpolated, unseen
     B to C    they don't: the middle is looked at, too. Where it lies on the way from B to C the rest is interpolated;
@@ -13,12 +13,12 @@ a second box costs as many as it takes. What is promised: wherever it was checke
 ``MAX_ERROR`` of the box's longer side on each edge; where it was more, every half was looked into in turn, down to
 single frames. What cannot be known is what the animal did between two looks that agree.
 
-One thread adds frames and asks, another brings the answers.
+Stored boxes may be asked for any window, so it is each box that must be right. The driver, which knows its windows,
+looks where a crop may hinge on it (`mousetal.looks`).
 """
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass, field
@@ -26,10 +26,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mousetal.geometry import interpolate
-from mousetal.types import Detections, Float64Array, Int64Array
+from mousetal.types import Detections, Float64Array
 
 MAX_ERROR = 0.03  # of the longer side of the box, on each edge
-UNDECIDED_FRAMES = 24  # that may be under way; two stretches where these are longer
 
 
 @dataclass
@@ -48,110 +47,69 @@ class _Stretch:
 
 
 class KeyFrames:
-    """The state of one video.
+    """The state of one video; ``spacing`` is the distance of keys in frames, ``pts_seconds`` (frames,) tells times."""
 
-    ``spacing`` is the distance of keys in sampled frames, ``sampled`` all of these, ascending. ``last_known`` is the
-    answer for the last frame of a run that is resumed: the rest joins on there.
-    """
-
-    def __init__(
-        self,
-        spacing: int,
-        sampled: Int64Array,
-        pts_seconds: Float64Array,
-        score_threshold: float,
-        last_known: Detections | None = None,
-    ) -> None:
-        self._spacing, self._sampled, self._pts, self._threshold = spacing, sampled, pts_seconds, score_threshold
-        self._news = threading.Condition()
-        self._is_closed = False
-        self._answers: dict[int, Detections] = {} if last_known is None else {last_known.frame_index: last_known}
-        self._stretches = deque([_Stretch(None if last_known is None else last_known.frame_index)])
+    def __init__(self, spacing: int, pts_seconds: Float64Array, score_threshold: float) -> None:
+        self._spacing, self._pts, self._threshold = spacing, pts_seconds, score_threshold
+        self._answers: dict[int, Detections] = {}
+        self._stretches = deque([_Stretch(None)])
         self._stretch_of: dict[int, _Stretch] = {}  # frames asked for and not answered
         self._wanted: deque[int] = deque()
 
     def add(self, frame: int, begins_scene: bool = False) -> list[int]:
         """Take the next frame in; keys to be looked at in any case: none, it, or with it the last one of a scene."""
-        with self._news:
-            keys = self._end_scene() if begins_scene else []
-            stretch = self._stretches[-1]
-            stretch.frames.append(frame)
-            if stretch.start is None or self._block(frame) != self._block(stretch.start):
-                self._complete(stretch)
-                keys.append(frame)
-            return keys
+        keys = self._end_scene() if begins_scene else []
+        stretch = self._stretches[-1]
+        stretch.frames.append(frame)
+        if stretch.start is None or self._block(frame) != self._block(stretch.start):
+            self._complete(stretch)
+            keys.append(frame)
+        return keys
 
     def end(self) -> list[int]:
         """No frame follows: the last one is a key if it was none yet."""
-        with self._news:
-            return self._end_stretch()
+        return self._end_stretch()
 
     def wanted(self, most: int) -> list[int]:
         """Frames between keys that must be looked at, taken off the list."""
-        with self._news:
-            return [self._wanted.popleft() for _ in range(min(most, len(self._wanted)))]
-
-    def wait_for_room(self) -> None:
-        """Before another frame: wait until one is wanted that is there, or few enough are undecided."""
-        with self._news:
-            self._news.wait_for(lambda: bool(self._wanted) or self._is_closed or self._has_room())
-
-    def wait(self) -> bool:
-        """After the last frame: wait until more are wanted; False when nothing is under way that could want more."""
-        with self._news:
-            self._news.wait_for(lambda: bool(self._wanted) or self._is_closed or not self._stretch_of)
-            return bool(self._wanted) and not self._is_closed
-
-    def close(self) -> None:
-        """Nothing will be answered any more: end a `wait`."""
-        with self._news:
-            self._is_closed = True
-            self._news.notify_all()
+        return [self._wanted.popleft() for _ in range(min(most, len(self._wanted)))]
 
     def answer(self, found: Detections) -> None:
         """What the detector says of a frame that was asked for; answers come in the order of asking."""
-        with self._news:
-            frame = found.frame_index
-            self._answers[frame] = found
-            stretch = self._stretch_of.pop(frame)
-            stretch.open -= 1
-            if frame in stretch.halves:
-                start, end = stretch.halves.pop(frame)
-                if not self._lies_between(start, frame, end):
-                    self._look_between(stretch, start, frame)
-                    self._look_between(stretch, frame, end)
-            elif stretch.start is not None:
-                self._look_between(stretch, stretch.start, frame)
-            self._news.notify_all()
+        frame = found.frame_index
+        self._answers[frame] = found
+        stretch = self._stretch_of.pop(frame)
+        stretch.open -= 1
+        if frame in stretch.halves:
+            start, end = stretch.halves.pop(frame)
+            if not self._lies_between(start, frame, end):
+                self._look_between(stretch, start, frame)
+                self._look_between(stretch, frame, end)
+        elif stretch.start is not None:
+            self._look_between(stretch, stretch.start, frame)
 
     def settled(self) -> list[Detections]:
         """One entry per frame of the next stretch that is decided; empty when there is none yet.
 
         Frames that were not looked at have no boxes, and say so.
         """
-        with self._news:
-            stretch = self._stretches[0]
-            if not stretch.is_complete or stretch.open:
-                return []
-            self._stretches.popleft()
-            if stretch.start is not None:
-                del self._answers[stretch.start]
-            self._news.notify_all()
-            last = stretch.frames.pop()
-            is_left = self._stretches[0].start is None
-            between = [
-                self._answers.pop(frame) if frame in self._answers else Detections.skipped(frame)
-                for frame in stretch.frames
-            ]
-            # It stays where the next stretch begins there.
-            return [*between, self._answers.pop(last) if is_left else self._answers[last]]
-
-    def _has_room(self) -> bool:
-        undecided = sum(len(stretch.frames) for stretch in self._stretches)
-        return undecided < max(UNDECIDED_FRAMES, 2 * self._spacing)
+        stretch = self._stretches[0]
+        if not stretch.is_complete or stretch.open:
+            return []
+        self._stretches.popleft()
+        if stretch.start is not None:
+            del self._answers[stretch.start]
+        last = stretch.frames.pop()
+        is_left = self._stretches[0].start is None
+        between = [
+            self._answers.pop(frame) if frame in self._answers else Detections.skipped(frame)
+            for frame in stretch.frames
+        ]
+        # It stays where the next stretch begins there.
+        return [*between, self._answers.pop(last) if is_left else self._answers[last]]
 
     def _block(self, frame: int) -> int:
-        return int(np.searchsorted(self._sampled, frame)) // self._spacing
+        return frame // self._spacing
 
     def _end_stretch(self) -> list[int]:
         """Make the last frame a key if it is none yet."""
@@ -203,13 +161,7 @@ class KeyFrames:
         return _is_close(interpolate(a, b, float(share)), m)
 
     def _box(self, frame: int) -> Float64Array | None:
-        """The best box on a frame that was looked at."""
-        found = self._answers[frame]
-        is_good = found.scores >= np.float32(self._threshold)
-        if not is_good.any():
-            return None
-        best: Float64Array = found.boxes_xyxy[int(np.argmax(np.where(is_good, found.scores, -1)))].astype(np.float64)
-        return best
+        return self._answers[frame].best_box(self._threshold)
 
 
 def _is_close(a_xyxy: Float64Array, b_xyxy: Float64Array) -> bool:

@@ -1,0 +1,67 @@
+"""Where something moves around an animal, from the pixels alone: how far it may reach on frames nobody looked at.
+
+    around = Neighbourhood(box_xyxy, side, (width, height), image_of)
+    around.moved(frame, before, after)        # the box of what is there and on neither of the two other frames
+
+Outside the animal's boxes on two frames lies the ground on both. What differs from both of them on a frame between is
+therefore something that has come and gone: the animal, put further out than on either. Frames are compared as small
+grey pictures, on which a longer side of the animal is `POINTS` wide, and what is less than three points wide is left
+out: a tail, noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from mousetal.types import Float64Array, UInt8Array
+
+POINTS = 24  # to the animal's longer side: its outline to 4 % of it
+DIFFERENT = 10  # grey levels; the noise of a camera is well below, once it is averaged over a point
+REACH = 0.75  # of the animal's longer side: how far from the box anything is looked for
+SPARE = 4  # pixels a side that are averaged to a point at most: more would tell no more and cost as much as a look
+OPENING = np.ones((3, 3), np.uint8)
+
+
+class Neighbourhood:
+    """What surrounds ``box_xyxy`` (4,) in pixels, which holds boxes of an animal that is ``side`` pixels long.
+
+    ``frame_size`` is (width, height) of the video, and ``image_of`` gives a frame's pixels, uint8 (height, width, 3);
+    each frame is made small when it is first asked for.
+    """
+
+    def __init__(
+        self, box_xyxy: Float64Array, side: float, frame_size: tuple[int, int], image_of: Callable[[int], UInt8Array]
+    ) -> None:
+        reach = REACH * side
+        last = np.array(frame_size) - 1
+        start = np.floor(box_xyxy[:2] - reach).astype(int).clip(0, last)
+        end = np.ceil(box_xyxy[2:] + reach).astype(int).clip(start + 1, last + 1)
+        scale = max(1.0, side / POINTS)  # pixels to a point
+        step = max(1, int(scale) // SPARE)
+        self._rows, self._columns = (slice(start[axis], end[axis], step) for axis in (1, 0))
+        points = np.maximum(1, np.rint((end - start) / scale)).astype(int)
+        self._size: tuple[int, int] = tuple(points.tolist())
+        self._corner, self._pixels = np.tile(start, 2), np.tile((end - start) / points, 2)
+        self._image_of = image_of
+        self._small: dict[int, UInt8Array] = {}
+
+    def moved(self, frame: int, before: int, after: int) -> Float64Array | None:
+        """The box, float64 (4,) in pixels, of what differs on ``frame`` from both others; None when nothing does."""
+        picture = self._picture(frame)
+        apart = np.minimum(cv2.absdiff(picture, self._picture(before)), cv2.absdiff(picture, self._picture(after)))
+        moved = cv2.morphologyEx((apart > DIFFERENT).astype(np.uint8), cv2.MORPH_OPEN, OPENING)
+        columns, rows = np.flatnonzero(moved.any(axis=0)), np.flatnonzero(moved.any(axis=1))
+        if not len(columns):
+            return None
+        box: Float64Array = self._corner + self._pixels * [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+        return box
+
+    def _picture(self, frame: int) -> UInt8Array:
+        if frame not in self._small:
+            cut = np.ascontiguousarray(self._image_of(frame)[self._rows, self._columns])
+            small = cv2.resize(cut, self._size, interpolation=cv2.INTER_AREA)
+            self._small[frame] = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+        return self._small[frame]
