@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from mousetal.geometry import interpolate, iou
-from mousetal.motion import Neighbourhood
+from mousetal.motion import Neighbourhood, longer_side
 from mousetal.plan import Plan
 from mousetal.types import Float64Array, UInt8Array
 
@@ -53,9 +53,9 @@ def in_doubt(
         return asked
     seen = [box for frame in frames if (box := boxes.get(frame)) is not None]
     known = _outermost(seen or list(ways.values()))
-    side = float(np.median([_side(box) for box in boxes.values() if box is not None]))
-    whole, size = _outermost([known, *ways.values()]), (plan.info.width, plan.info.height)
-    around = Neighbourhood(whole, side, size, image_of)
+    looks = {look: box for look, box in boxes.items() if box is not None}
+    whole = _outermost([known, *ways.values()])
+    around = Neighbourhood(whole, looks, (plan.info.width, plan.info.height), image_of)
     beside = _besides(boxes, around, scene_starts)
     for (start, end), skipped in between.items():
         else_moves = np.maximum(beside.get(start, NOTHING), beside.get(end, NOTHING))
@@ -90,11 +90,7 @@ def _outermost(boxes_xyxy: Sequence[Float64Array]) -> Float64Array:
     return edges
 
 
-def _side(box_xyxy: Float64Array) -> float:
-    return float(max(*(box_xyxy[2:] - box_xyxy[:2]), 1.0))
-
-
 def _square(box_xyxy: Float64Array, padding: float) -> Float64Array:
     """`geometry.square` before it is rounded to whole pixels, which would pass for movement where animals are small."""
-    centre, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, _side(box_xyxy) * (0.5 + padding)
+    centre, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, longer_side(box_xyxy) * (0.5 + padding)
     return np.concatenate([centre - half, centre + half])

@@ -23,8 +23,8 @@ def picture(*places: tuple[int, int, int, int], noise: int = 0) -> UInt8Array:
 
 
 def moved(before: UInt8Array, now: UInt8Array, after: UInt8Array, box: tuple[float, ...]) -> Float64Array | None:
-    side = max(box[2] - box[0], box[3] - box[1])
-    around = Neighbourhood(np.array(box, float), side, (WIDTH, HEIGHT), [before, now, after].__getitem__)
+    whole = np.array(box, float)
+    around = Neighbourhood(whole, {0: whole, 2: whole}, (WIDTH, HEIGHT), [before, now, after].__getitem__)
     return around.moved(1, 0, 2)
 
 
@@ -56,6 +56,21 @@ def test_an_animal_that_went_away_leaves_ground_that_one_of_the_looks_knows() ->
 
 def test_a_tail_is_too_thin_to_count() -> None:
     assert moved(picture(RESTS), picture(RESTS, (160, 98, 200, 101)), picture(RESTS), RESTS) is None
+
+
+def test_a_shadow_is_too_faint_to_count() -> None:
+    shaded = picture(RESTS)
+    shaded[80:120, 160:190] -= 15
+    assert moved(picture(RESTS), shaded, picture(RESTS), RESTS) is None
+
+
+def test_where_the_animal_itself_is_faint_little_counts() -> None:
+    faint, stretched = picture(), picture()
+    for image, right in ((faint, 160), (stretched, 190)):
+        image[80:120, 100:right] -= 25
+    found = moved(faint, stretched, faint, RESTS)
+    assert found is not None
+    assert found[2] == pytest.approx(190, abs=4)
 
 
 def test_what_moves_out_of_reach_does_not_count() -> None:
