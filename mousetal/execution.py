@@ -129,11 +129,10 @@ class Execution:
     def pinned(self, items: UInt8Array) -> torch.Tensor:
         """A copy from which the device can read by itself.
 
-        Arrays from the wire are read-only, which torch.from_numpy does not take.
+        Arrays from the wire are read-only, which torch.from_numpy does not take. What is compiled is so for the strides
+        of a new tensor, and torch.tensor takes over those of an array, which of a batch of one are anything.
         """
-        if self.device.type != "cuda":
-            return torch.tensor(items)
-        copied = torch.empty(items.shape, dtype=torch.uint8, pin_memory=True)
+        copied = torch.empty(items.shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         np.copyto(copied.numpy(), items)
         return copied
 
