@@ -105,8 +105,8 @@ KEYS: tuple[Key, ...] = (
         "COMPILE",
         ALL,
         "0",
-        "1: torch.compile for both networks (slow start, see START_TIMEOUT_S; faster with torch, meant for GPUs). For "
-        "services outside of containers, or that the driver starts: it needs a C++ compiler, which the images lack",
+        "1: torch.compile for both networks (slow start, see START_TIMEOUT_S; meant for GPUs). For services outside of "
+        "containers, or that the driver starts: it needs a C++ compiler, which the images lack",
         is_switch=True,
     ),
     Key("THREADS", ALL, "0", "CPU threads of each service. 0: one per core"),
