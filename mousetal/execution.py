@@ -115,8 +115,7 @@ class Execution:
     def sizes(self, largest: int) -> tuple[int, ...]:
         """The batches for which the network is compiled or captured, rising; none where it takes any.
 
-        Compiled on a CPU it takes items one by one, which costs nothing there. Each size is compiled anew, which takes
-        minutes, so that there are few; captured is each in no time.
+        Each size is compiled anew, which takes minutes, so that there are few; on a CPU one, and items go one by one.
         """
         if self.graphs:
             return tuple(sorted({1, 4, largest} if self.compiled else {*_powers_of_two(largest), largest}))
