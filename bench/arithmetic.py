@@ -69,11 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def peak(precision: str) -> float:
-    """GFLOP/s of all cores at a large matrix product."""
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    one = torch.randn(SIDE, SIDE).to(kind)
-    return 2 * SIDE**3 / GIGA / seconds_of(lambda: one @ one)
+def peak(precision: str, device: str = "cpu", side: int = SIDE) -> float:
+    """GFLOP/s of all cores, or of the GPU, at a large matrix product."""
+    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    one = torch.randn(side, side, device=device).to(kind)
+    return 2 * side**3 / GIGA / seconds_of(lambda: one @ one)
 
 
 def lines(pair: models.ModelPair, peaks: dict[str, float], cores: int) -> Iterator[Line]:
@@ -107,14 +107,15 @@ def gflop(call: Callable[[], object]) -> float:
 
 
 def seconds_of(call: Callable[[], object]) -> float:
-    """The median of some calls after one that is not counted."""
-    call()
+    """The median of some calls after one that is not counted; a GPU is waited for."""
     taken = []
-    for _ in range(ROUNDS):
+    for _ in range(1 + ROUNDS):
         begun = time.perf_counter()
         call()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         taken.append(time.perf_counter() - begun)
-    return statistics.median(taken)
+    return statistics.median(taken[1:])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ would. How far outputs may lie apart is told by the model folder (``acceptance``
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -51,16 +51,26 @@ class Verdict:
         return f"logits differ by up to {self.logits:.1g}{boxes}"
 
 
+def batches(inputs: UInt8Array, sizes: Sequence[int] = ()) -> list[UInt8Array]:
+    """The inputs (n, ...) one by one; for what computes batches of several ``sizes``, each by itself, one of each size.
+
+    The larger ones hold the inputs again and again.
+    """
+    if len(sizes) <= 1:
+        return list(inputs[:, None])
+    return [np.resize(inputs, (size, *inputs.shape[1:])) for size in sizes]
+
+
 def both(
-    exact: Callable[[UInt8Array], T], fast: Callable[[UInt8Array], T], inputs: UInt8Array
+    exact: Callable[[UInt8Array], T], fast: Callable[[UInt8Array], T], inputs: Iterable[UInt8Array]
 ) -> tuple[list[T], list[T]]:
-    """What the two say of the inputs, one by one (1, ...): of all of them, or as many as there is time for."""
+    """What the two say of batches of inputs, one after the other: of all of them, or as many as there is time for."""
     started = time.monotonic()
     right: list[T] = []
     found: list[T] = []
-    for item in inputs:
-        found.append(fast(item[None]))
-        right.append(exact(item[None]))
+    for batch in inputs:
+        found.append(fast(batch))
+        right.append(exact(batch))
         if time.monotonic() - started > ENOUGH_S:
             break
     return right, found

@@ -6,10 +6,12 @@ import contextlib
 import importlib.util
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
 import torch
 
 from mousetal import acceptance, int8
@@ -19,6 +21,7 @@ from mousetal.modelfolder import Located
 from mousetal.settingkeys import BACKENDS, PRECISIONS
 from mousetal.types import UInt8Array
 
+NO_COMPILER = re.compile(r"compiler", re.IGNORECASE)  # in what torch and Triton say where they find none
 AUTOCAST_TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Answer = TypeVar("Answer")
@@ -44,8 +47,8 @@ def device_name(asked: str) -> str:
 class Execution:
     """Where and how the network is computed.
 
-    ``compiled`` trades a slow first clip for faster later ones (torch.compile). ``backend`` is "torch" or "openvino";
-    the latter runs on ``threads`` cores, 0 for all that may be used.
+    ``compiled`` trades a slow start for faster answers (torch.compile). ``backend`` is "torch" or "openvino"; the
+    latter runs on ``threads`` cores, 0 for all that may be used. ``graphs``: captured as CUDA graphs (`cudagraph`).
     """
 
     device: torch.device
@@ -53,6 +56,7 @@ class Execution:
     compiled: bool = False
     backend: str = "torch"
     threads: int = 0
+    graphs: bool = False
 
     @classmethod
     def on(cls, device: str, precision: str, compiled: bool, backend: str = "torch", threads: int = 0) -> Execution:
@@ -69,6 +73,8 @@ class Execution:
         except (RuntimeError, AssertionError) as error:  # torch raises an AssertionError when built without CUDA
             reason = str(error).splitlines()[0]
             raise SettingsError(f"DEVICE: {device!r} is not usable here ({reason}). Set DEVICE=cpu.") from error
+        if chosen.type == "cuda":
+            _compute_float32_as_such()
         computes = _backend(backend, chosen, compiled)
         if precision == "int8" and computes != "openvino":
             raise SettingsError(
@@ -80,11 +86,11 @@ class Execution:
     @property
     def is_exact(self) -> bool:
         """Whether this is what all else is measured by."""
-        return self.precision == "fp32" and not self.compiled and self.backend == "torch"
+        return self.precision == "fp32" and not self.compiled and not self.graphs and self.backend == "torch"
 
     def exact(self) -> Execution:
         """The same device, in the arithmetic that all else is measured by."""
-        return replace(self, precision="fp32", compiled=False, backend="torch")
+        return replace(self, precision="fp32", compiled=False, graphs=False, backend="torch")
 
     def next_best(self) -> Execution:
         """What to try when this cannot be used: bf16 for int8, then the same in float32, then torch in float32."""
@@ -95,24 +101,47 @@ class Execution:
     def __str__(self) -> str:
         name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
         backend = "" if self.backend == "torch" else f" {self.backend}"
-        return f"{self.device}{name} {self.precision}{backend}"
+        ways = " compiled" * self.compiled + " graphs" * self.graphs
+        return f"{self.device}{name} {self.precision}{backend}{ways}"
+
+    def captured(self) -> Execution:
+        """The same, on a GPU with CUDA graphs: what is launched kernel by kernel leaves it waiting."""
+        return replace(self, graphs=True) if self.device.type == "cuda" else self
+
+    def plainer(self) -> Execution:
+        """The same arithmetic, not compiled, or else not captured."""
+        return replace(self, compiled=False) if self.compiled else replace(self, graphs=False)
+
+    def sizes(self, largest: int) -> tuple[int, ...]:
+        """The batches for which the network is compiled or captured, rising; none where it takes any.
+
+        Each size is compiled anew, which takes minutes, so that there are few; on a CPU one, and items go one by one.
+        """
+        if self.graphs:
+            return tuple(sorted({1, 4, largest} if self.compiled else {*_powers_of_two(largest), largest}))
+        return (1,) if self.compiled else ()
 
     def placed(self, items: UInt8Array) -> torch.Tensor:
-        """A copy on the device; to a GPU by way of pinned memory, from which it can read by itself.
+        """A copy on the device; to a GPU by way of pinned memory, which torch keeps until it has been read."""
+        return self.pinned(items).to(self.device, non_blocking=True)
 
-        Arrays from the wire are read-only, which torch.from_numpy does not take.
+    def pinned(self, items: UInt8Array) -> torch.Tensor:
+        """A copy from which the device can read by itself.
+
+        Arrays from the wire are read-only, which torch.from_numpy does not take. What is compiled is so for the strides
+        of a new tensor, and torch.tensor takes over those of an array, which of a batch of one are anything.
         """
-        copied = torch.tensor(items)
-        if self.device.type == "cuda":
-            copied = copied.pin_memory()
-        return copied.to(self.device, non_blocking=True)
+        copied = torch.empty(items.shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        np.copyto(copied.numpy(), items)
+        return copied
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The context in which the network runs: mixed precision, or none for fp32."""
         dtype = AUTOCAST_TYPES[self.precision]
         if dtype is None:
             return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=dtype)
+        # A graph must not read weights that were cast, and kept, outside of it.
+        return torch.autocast(self.device.type, dtype=dtype, cache_enabled=not self.graphs)
 
 
 def accepted(
@@ -122,14 +151,16 @@ def accepted(
     make_inputs: Callable[[], UInt8Array],
     tolerances: Tolerances,
     judge: Callable[[list[Answer], list[Answer], Tolerances], Verdict],
+    largest: int = 1,
 ) -> tuple[Callable[[UInt8Array], Answer], Execution]:
     """What ``make`` makes of an execution, once it has shown that it computes what the exact one does: on made-up
     inputs within ``tolerances``, in int8 on the inputs and within the tolerances that are stored with its graph.
 
-    Else that of the next best, with a loud line; at the last the exact one. ``judge`` is given both answers to each
-    input, the exact ones first, and what is allowed. Raises SettingsError when the network cannot be compiled by torch
-    here, for lack of a C++ compiler for instance.
+    On a GPU it is captured, too. Else that of the next best, with a loud line; at the last the exact one. ``judge`` is
+    given both answers to each batch, the exact ones first, and what is allowed. ``largest`` is the batch that comes
+    often. Raises SettingsError when torch finds no compiler here to compile the network with.
     """
+    execution = execution.captured()
     while not execution.is_exact:
         try:
             if execution.precision == "int8":
@@ -138,17 +169,18 @@ def accepted(
             else:
                 inputs, allowed = make_inputs(), tolerances.at(execution.precision)
             fast = make(execution)
-            verdict = judge(*acceptance.both(make(execution.exact()), fast, inputs), allowed)
-            problem = verdict.problem
+            batches = acceptance.batches(inputs, execution.sizes(largest))
+            verdict = judge(*acceptance.both(make(execution.exact()), fast, batches), allowed)
+            problem, instead = verdict.problem, execution.next_best()
         except (RuntimeError, SettingsError) as error:
             problem = str(error).splitlines()[0]
-            if execution.compiled:
+            instead = execution.plainer() if execution.compiled or execution.graphs else execution.next_best()
+            if execution.compiled and NO_COMPILER.search(problem):
                 sentence = f"COMPILE: the network cannot be compiled here ({problem}). Set COMPILE=0."
                 raise SettingsError(sentence) from error
         if not problem:
             log.info("accepted model=%s as=%s: %s", located.name, execution, verdict)
             return fast, execution
-        instead = execution.next_best()
         log.warning("NOT USED for %s: %s, because %s. Trying %s instead.", located.name, execution, problem, instead)
         execution = instead
     return make(execution), execution
@@ -158,6 +190,19 @@ def identity(located: Located, execution: Execution) -> str:
     """Digest of all that decides what the model says when it is computed this way."""
     sha256 = located.sha256()
     return int8.sha256(located, sha256) if execution.precision == "int8" else sha256
+
+
+def _compute_float32_as_such() -> None:
+    """On a GPU, too: torch's own choice for convolutions is TF32, which rounds to 10 bits.
+
+    By the older of torch's two ways to say so, as what compiles reads it, and raises when it was said in the newer one.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def _powers_of_two(most: int) -> set[int]:
+    return {1 << exponent for exponent in range(most.bit_length())}
 
 
 def _backend(name: str, device: torch.device, compiled: bool) -> str:

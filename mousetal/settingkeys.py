@@ -103,10 +103,10 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "COMPILE",
-        (DRIVER, MVD),
+        ALL,
         "0",
-        "1: torch.compile for the action model (slow start, faster on a GPU). For services outside of containers, or "
-        "that the driver starts: it needs a C++ compiler, which the images lack",
+        "1: torch.compile for both networks (slow start, see START_TIMEOUT_S; meant for GPUs). For services outside of "
+        "containers, or that the driver starts: it needs a C++ compiler, which the images lack",
         is_switch=True,
     ),
     Key("THREADS", ALL, "0", "CPU threads of each service. 0: one per core"),

@@ -78,7 +78,7 @@ class DriverSettings:
 class ServiceSettings:
     """What one model service is to load and where it is to listen. ``threads`` 0 means one per core.
 
-    ``compile`` and ``class_names`` are the MVD service's alone.
+    ``class_names`` are the MVD service's alone.
     """
 
     kind: Literal["detector", "mvd"]
@@ -158,7 +158,7 @@ def read_service(
         device=values["DEVICE"].device(),
         precision=values["PRECISION"].choice(),
         backend=values["BACKEND"].choice(),
-        compile=is_mvd and values["COMPILE"].switch(),
+        compile=values["COMPILE"].switch(),
         threads=values["THREADS"].whole(0, 4096),
         class_names=(values["CLASS_NAMES"].names() or None) if is_mvd else None,
         tls=_tls(values),

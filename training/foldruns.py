@@ -20,7 +20,7 @@ from mousetal.dataset import Dataset, VideoEntry
 from mousetal.types import Float64Array, VideoResult
 from training import finetune_mvd, runlock
 from training.clips import ARRAYS_NAME, TABLE_NAME, ClipTable, write_table
-from training.evaluation.analysis import analyse_entry, weights_digest
+from training.evaluation.analysis import analyse_entry, computed_digest
 from training.finetune_knobs import Knobs
 from training.knobs import as_json
 
@@ -80,11 +80,12 @@ class Scorer:
 
     def __init__(self, model: Model) -> None:
         self._classifier = mousetal.mvd.load(model.folder)
-        self._weights, self._results = weights_digest(model.folder), model.results
+        precision = self._classifier.precision
+        self._computed, self._results = computed_digest(model.folder, precision, precision), model.results
 
     def result(self, dataset: Dataset, entry: VideoEntry) -> VideoResult:
         """Of one video. Raises VideoError, RecordError."""
-        return analyse_entry(dataset, entry, self._classifier, None, self._weights, self._results)
+        return analyse_entry(dataset, entry, self._classifier, None, self._computed, self._results)
 
 
 def probability(result: VideoResult, behavior: str) -> float:

@@ -40,6 +40,7 @@ def load(
     class_names: tuple[str, ...] | None = None,
     backend: str = "torch",
     threads: int = 0,
+    compile: bool = False,
 ) -> Detector:
     """Load the detector at `path`.
 
@@ -49,9 +50,9 @@ def load(
     it has shown that it computes the same (`acceptance`), else the next best is, with a warning. `class_names` renames
     the classes, in order.
     Raises `ModelError` when there is no detector, its weights do not fit, or the number of names is not the number of
-    classes, `SettingsError` for an unusable device.
+    classes, `SettingsError` for an unusable device, or a compiler (`compile`) that is not there.
     """
-    execution = Execution.on(device, precision, False, backend, threads)
+    execution = Execution.on(device, precision, compile, backend, threads)
     located = modelfolder.locate(Path(path))
     config, state = _read(located, class_names)
     sizes = _sizes(config, located.root)

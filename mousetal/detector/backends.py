@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,9 +27,12 @@ from mousetal.detector.config import NetworkConfig
 from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import RtdetrConfig
 from mousetal.modelfolder import Located
+from mousetal.torchrun import runner
 from mousetal.types import UInt8Array
 
 FROZEN_EPS = 1e-5  # the library's own, where batch norms are frozen
+TABLES = ("_cached_generate_anchors", "_cached_build_2d_sinusoidal_position_embedding")  # functions of the library's
+LARGEST = 16  # images in a batch, as the service has it (services.detector.MAX_BATCH)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,15 +68,16 @@ class TorchForward:
     """By torch itself; in float32 the measure of all others. The network is copied, its batch norms are folded."""
 
     def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
-        self._execution = execution
         module = fold_batch_norms(EvalLayer(network, config).eval())
-        self._run = module.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = module.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if execution.graphs and not execution.compiled:  # which makes them part of what it compiles
+            hold_tables(module)
+        side = config.input.input_size
+        self._run = runner(module, execution, (side, side, 3), LARGEST)
 
     @torch.inference_mode()
     def __call__(self, images: UInt8Array) -> Raw:
-        pixels = self._execution.placed(images)
-        with self._execution.autocast():
-            logits, boxes = self._run(pixels)
+        logits, boxes = self._run(images)
         return Raw(logits.float(), boxes.float())
 
 
@@ -115,8 +120,20 @@ def choose(
 
     return accepted(
         located, execution, make, lambda: acceptance.make_images(config.input.input_size), config.acceptance,
-        partial(judge, score_threshold=config.input.score_threshold),
+        partial(judge, score_threshold=config.input.score_threshold), LARGEST,
     )  # fmt: skip
+
+
+def hold_tables(module: nn.Module) -> None:
+    """Keep the tables of anchors and positions for as long as ``module``.
+
+    The library has them in a cache of 32 places for all networks of the process. A graph goes on reading them where
+    they lay when it was captured, also once they had to make room there.
+    """
+    for part in module.modules():
+        for name in TABLES:
+            if hasattr(part, name):
+                setattr(part, name, functools.cache(getattr(part, name)))
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:

@@ -18,9 +18,12 @@ from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import MvdConfig
 from mousetal.modelfolder import Located
 from mousetal.mvd.vit import VisionTransformer
+from mousetal.torchrun import runner
 from mousetal.types import Float32Array, UInt8Array
 
 Logits = Callable[[UInt8Array], Float32Array]
+
+LARGEST = 8  # clips in a batch, as the service has it (services.mvd.MAX_BATCH)
 
 
 class Normalised(nn.Module):
@@ -44,19 +47,28 @@ class Normalised(nn.Module):
         return ((clips.float() / 255 - self.mean) / self.std).permute(0, 4, 1, 2, 3)
 
 
+class AsTuple(nn.Module):
+    """A module's only output as a tuple of one, which is what `torchrun.runner` takes."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, items: Tensor) -> tuple[Tensor]:
+        return (self.module(items),)
+
+
 class TorchLogits:
     """By torch itself; in float32 and not compiled the measure of all others."""
 
     def __init__(self, network: VisionTransformer, config: MvdConfig, execution: Execution) -> None:
-        self._execution = execution
-        module = Normalised(network, config).to(execution.device).eval()
-        self._run: nn.Module = torch.compile(module) if execution.compiled else module  # type: ignore[assignment]
+        module = AsTuple(Normalised(network, config)).to(execution.device).eval()
+        side = config.input.input_size
+        self._run = runner(module, execution, (config.input.num_frames, side, side, 3), LARGEST)
 
     @torch.inference_mode()
     def __call__(self, clips: UInt8Array) -> Float32Array:
-        pixels = self._execution.placed(clips)
-        with self._execution.autocast():
-            logits: Tensor = self._run(pixels)
+        (logits,) = self._run(clips)
         return np.asarray(logits.float().cpu().numpy(), np.float32)
 
 
@@ -98,4 +110,4 @@ def choose(
         return OpenvinoLogits(model, how)
 
     shape = config.input.num_frames, config.input.input_size
-    return accepted(located, execution, make, lambda: acceptance.make_clips(*shape), config.acceptance, judge)
+    return accepted(located, execution, make, lambda: acceptance.make_clips(*shape), config.acceptance, judge, LARGEST)

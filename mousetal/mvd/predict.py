@@ -30,11 +30,13 @@ class Classifier:
         self, network: VisionTransformer, config: MvdConfig, spec: ClassifierSpec, execution: Execution,
         logits: Logits | None = None,
     ) -> None:  # fmt: skip
-        """``logits`` computes the network's outputs (`backends`); by default torch does."""
+        """``logits`` computes the network's outputs (`backends`); by default torch does. ``precision`` tells in which
+        arithmetic, which may be another than was asked for.
+        """
         self.config = config
         self.spec = spec
         self.network = network.to(execution.device).eval()
-        self._precision = execution.precision
+        self.precision = execution.precision
         self._logits = logits or TorchLogits(network, config, execution)
 
     @torch.inference_mode()
@@ -52,7 +54,7 @@ class Classifier:
         scores = logits.sigmoid() if self.config.multi_label else logits.softmax(dim=1)
         if not bool(scores.isfinite().all()):
             raise ModelError(
-                f"{self.spec.name}: the network gave no finite numbers in {self._precision}. "
+                f"{self.spec.name}: the network gave no finite numbers in {self.precision}. "
                 "Its weights are broken or too large for the precision: try PRECISION=fp32."
             )
         return np.asarray(scores.numpy(), np.float32)

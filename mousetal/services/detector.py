@@ -116,6 +116,7 @@ def load(found: ServiceSettings) -> DetectorModel:
         precision=found.precision,
         backend=found.backend,
         threads=found.threads,
+        compile=found.compile,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from mousetal import atomic, modelfolder, mvd, records, video
+from mousetal import atomic, int8, modelfolder, mvd, records, video
 from mousetal import dataset as datasets
 from mousetal.dataset import Dataset, VideoEntry
 from mousetal.formats import supervisely
@@ -176,6 +176,29 @@ def test_what_was_analysed_is_not_analysed_again_unless_what_decides_it_has_chan
     modelfolder.write_config(model, replace(config, temperature=2.0))
     evaluate.main(flags(dataset, model, out))
     assert len(analysed) == 3
+
+
+def test_another_precision_is_computed_anew_and_the_same_one_is_not(
+    dataset: Dataset, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, analysed = tmp_path / "out", []
+    decode = video.decode
+    monkeypatch.setattr(analysis.video, "decode", lambda info: (analysed.append(info.path.name), decode(info))[1])
+    counts = []
+    for precision in ("fp32", "bf16", "bf16", "fp32"):
+        assert evaluate.main([*flags(dataset, model, out), "--precision", precision]) == 0
+        counts.append(len(analysed))
+    assert counts == [3, 6, 6, 9]  # kept is what was made last
+
+
+def test_an_int8_graph_is_part_of_what_decides_a_result(model: Path) -> None:
+    (model / int8.FOLDER).mkdir()
+    digests = {analysis.computed_digest(model, "fp32", "fp32"), analysis.computed_digest(model, "bf16", "int8")}
+    for graph in (b"one", b"another"):
+        for name in (int8.GRAPH_NAME, int8.WEIGHTS_NAME):
+            (model / int8.FOLDER / name).write_bytes(graph)
+        digests.add(analysis.computed_digest(model, "int8", "int8"))
+    assert len(digests) == 4
 
 
 def test_a_video_that_cannot_be_read_is_skipped_counted_and_reported(

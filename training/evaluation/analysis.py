@@ -1,7 +1,8 @@
 """Videos of a data set through the library's own pipeline, with networks in this process or boxes from the data set.
 
 Results are kept as the driver keeps them, so that an evaluation goes on where it stopped, and one after another choice
-of bout rules needs no network at all: they are made again only if the video, its boxes or the networks have changed.
+of bout rules needs no network at all: they are made again only if the video, its boxes, the networks or the precision
+have changed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 import mousetal.detector
 import mousetal.mvd
-from mousetal import __version__, modelfolder, records, video
+from mousetal import __version__, int8, modelfolder, records, video
 from mousetal import dataset as datasets
 from mousetal.dataset import ANIMAL, Dataset, VideoEntry
 from mousetal.doubt import MAX_LOSS
@@ -45,12 +46,13 @@ class Networks:
         self.classifier = mousetal.mvd.load(model, device, precision, backend="auto")
         self.detector = mousetal.detector.load(detector, device, precision, backend="auto") if detector else None
         log.info("computed on %s", self.classifier.spec.device)
-        self._dataset, self._out, self._weights = dataset, out, weights_digest(model)
+        self._dataset, self._out = dataset, out
+        self._computed = computed_digest(model, self.classifier.precision, precision)
 
     def result(self, entry: VideoEntry) -> VideoResult:
         """Of one video; see `analyse_entry`."""
         log.info("analysing video=%s", entry.path)
-        return analyse_entry(self._dataset, entry, self.classifier, self.detector, self._weights, self._out)
+        return analyse_entry(self._dataset, entry, self.classifier, self.detector, self._computed, self._out)
 
     def facts(self, split: str) -> dict[str, Any]:
         """What was evaluated, for people."""
@@ -98,12 +100,12 @@ def analyse_entry(
     entry: VideoEntry,
     classifier: mousetal.mvd.Classifier,
     detector: mousetal.detector.Detector | None,
-    weights: str,
+    computed: str,
     output: Path,
 ) -> VideoResult:
     """The result of one video, made now or kept in ``output`` from before; ``detector`` None takes stored boxes.
 
-    ``weights`` is `weights_digest` of the classifier's folder. Raises VideoError, RecordError, OutputError.
+    ``computed`` is `computed_digest` of the classifier. Raises VideoError, RecordError, OutputError.
     """
     boxes = () if detector else datasets.read_stored_boxes(dataset, entry)
     if not detector and not boxes:
@@ -111,7 +113,7 @@ def analyse_entry(
             f"{entry.path}: no stored boxes. Run training.preprocess, or give --detector-dir instead of --stored-boxes."
         )
     spec = detector.spec if detector else stored_spec(boxes)
-    mark = fingerprint(entry, classifier, spec, weights)
+    mark = fingerprint(entry, classifier, spec, computed)
     if records.read_fingerprint(output, entry.path) == mark:
         return with_rules(records.read_video(output, entry.path), classifier.spec)
     info = video.probe(dataset.video_path(entry))
@@ -131,15 +133,21 @@ def with_rules(result: VideoResult, classifier: ClassifierSpec) -> VideoResult:
     return replace(result, classifier=classifier, bouts=inherit_flags(bouts, result.scores))
 
 
-def weights_digest(model: Path) -> str:
-    """Digest of a classifier's weights alone, without the configuration beside them."""
-    return modelfolder.locate(model).weights_sha256()
+def computed_digest(model: Path, precision: str, asked: str) -> str:
+    """Digest of a classifier's weights, without the configuration beside them, and of the arithmetic.
+
+    That is the one ``asked`` for, as in the driver's fingerprint: where it is refused, it is refused again. Where it is
+    computed in int8 (``precision`` is what came of asking), the graph counts, too.
+    """
+    located = modelfolder.locate(model)
+    weights = located.weights_sha256()
+    return f"{int8.sha256(located, weights) if precision == 'int8' else weights} {asked}"
 
 
-def fingerprint(entry: VideoEntry, classifier: mousetal.mvd.Classifier, detector: DetectorSpec, weights: str) -> str:
+def fingerprint(entry: VideoEntry, classifier: mousetal.mvd.Classifier, detector: DetectorSpec, computed: str) -> str:
     """Digest of all that decides a video's window scores. The bout rules don't."""
     config = classifier.config
-    parts: list[Any] = [__version__, entry.sha256, weights, asdict(config.input), dict(config.network), config.classes]
+    parts: list[Any] = [__version__, entry.sha256, computed, asdict(config.input), dict(config.network), config.classes]
     parts += [
         config.multi_label,
         config.temperature,
