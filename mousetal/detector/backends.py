@@ -5,30 +5,25 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import RTDetrV2ForObjectDetection
-from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2FrozenBatchNorm2d
 
 from mousetal import acceptance, int8
 from mousetal.acceptance import Tolerances, Verdict
 from mousetal.detector.config import NetworkConfig
+from mousetal.detector.prepared import prepared
 from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import RtdetrConfig
 from mousetal.modelfolder import Located
 from mousetal.types import UInt8Array
-
-FROZEN_EPS = 1e-5  # the library's own, where batch norms are frozen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +56,11 @@ class EvalLayer(nn.Module):
 
 
 class TorchForward:
-    """By torch itself; in float32 the measure of all others. The network is copied, its batch norms are folded."""
+    """By torch itself; in float32 the measure of all others. The network is copied and prepared."""
 
     def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
         self._execution = execution
-        module = fold_batch_norms(EvalLayer(network, config).eval())
+        module = prepared(EvalLayer(network, config).eval())
         self._run = module.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
@@ -77,7 +72,7 @@ class TorchForward:
 
 
 class OpenvinoForward:
-    """By a graph of `openvino_model`, or of one stored for int8. It folds what can be folded itself."""
+    """By a graph of `openvino_model`, or of one stored for int8."""
 
     def __init__(self, model: Any, execution: Execution) -> None:
         from mousetal.openvinograph import Graph
@@ -94,7 +89,7 @@ def openvino_model(network: RTDetrV2ForObjectDetection, config: RtdetrConfig) ->
     from mousetal.openvinograph import converted
 
     example = torch.zeros((1, config.input.input_size, config.input.input_size, 3), dtype=torch.uint8)
-    return converted(EvalLayer(network, config).eval(), example)
+    return converted(prepared(EvalLayer(network, config).eval()), example)
 
 
 def judge(exact: list[Raw], fast: list[Raw], allowed: Tolerances, score_threshold: float) -> Verdict:
@@ -117,29 +112,6 @@ def choose(
         located, execution, make, lambda: acceptance.make_images(config.input.input_size), config.acceptance,
         partial(judge, score_threshold=config.input.score_threshold),
     )  # fmt: skip
-
-
-def fold_batch_norms(module: nn.Module) -> nn.Module:
-    """A copy for inference in which every convolution that a batch norm follows has taken it in."""
-    folded = copy.deepcopy(module)
-    for parent in list(folded.modules()):
-        for (first_name, first), (second_name, second) in pairwise(list(parent.named_children())):
-            norm = _batch_norm(second)
-            if isinstance(first, nn.Conv2d) and norm is not None:
-                setattr(parent, first_name, fuse_conv_bn_eval(first, norm))
-                setattr(parent, second_name, nn.Identity())
-    return folded
-
-
-def _batch_norm(module: nn.Module) -> nn.BatchNorm2d | None:
-    """The module as torch's batch norm, if it is one, frozen or not."""
-    if isinstance(module, nn.BatchNorm2d):
-        return module
-    if not isinstance(module, RTDetrV2FrozenBatchNorm2d):
-        return None
-    norm = nn.BatchNorm2d(len(module.weight), eps=FROZEN_EPS).eval()
-    norm.load_state_dict(module.state_dict(), strict=False)
-    return norm
 
 
 def _arrays(answers: list[Raw]) -> tuple[np.ndarray, np.ndarray]:
