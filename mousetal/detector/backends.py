@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,7 +24,12 @@ from mousetal.detector.prepared import prepared
 from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import RtdetrConfig
 from mousetal.modelfolder import Located
-from mousetal.types import UInt8Array
+from mousetal.types import Float32Array, UInt8Array
+
+# Where ncnn is faster than OpenVINO (CONTRIBUTING.md): with few channels preparing Winograd's tiles costs what they
+# save, and small pictures are not worth the seconds that the conversion takes. All published networks are as wide.
+LEAST_WIDTH = 64
+LEAST_SIDE = 320  # pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,8 +57,41 @@ class EvalLayer(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         pixels = images.permute(0, 3, 1, 2).float() / 255  # in channels-last order, as images are
-        output = self.model(pixel_values=pixels)
+        return self.answer(self.model(pixel_values=pixels))
+
+    def answer(self, output: Any) -> tuple[Tensor, Tensor]:
         return output.intermediate_logits[:, self.layer], output.intermediate_reference_points[:, self.layer]
+
+
+class Convolutions(nn.Module):
+    """The first part of an `EvalLayer`, from pixels (1, 3, S, S), 0 to 1, to the maps that the decoder looks at.
+
+    That is nearly all convolutions, of the published r18vd 50 of 58 GFLOP. Maps (1, C, H, W) are the finest first.
+    """
+
+    def __init__(self, whole: EvalLayer) -> None:
+        super().__init__()
+        self.backbone, self.encoder = whole.model.backbone, whole.model.encoder
+        self.projections = whole.model.encoder_input_proj
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        everywhere = torch.ones((1, *pixels.shape[2:]))  # the library asks which pixels count
+        found = self.backbone(pixels, everywhere)
+        maps = [project(one) for project, (one, _) in zip(self.projections, found, strict=True)]
+        return tuple(self.encoder(maps).last_hidden_state)
+
+
+class Decoder(nn.Module):
+    """The second part of an `EvalLayer`, from the maps of `Convolutions` to logits and boxes."""
+
+    def __init__(self, whole: EvalLayer) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
+        # Given what its encoder says, the library asks what went in for the batch's length only.
+        output = self.whole.model(pixel_values=None, inputs_embeds=maps[0], encoder_outputs=(maps,))
+        return self.whole.answer(output)
 
 
 class TorchForward:
@@ -84,6 +123,34 @@ class OpenvinoForward:
         return Raw(torch.from_numpy(logits), torch.from_numpy(boxes))
 
 
+class NcnnForward:
+    """Convolutions by ncnn, the decoder by OpenVINO, in float32; an item per core at a time, on one thread for both."""
+
+    def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
+        from mousetal.ncnngraph import NcnnGraph
+        from mousetal.openvinograph import Graph, converted, side_by_side
+
+        whole = prepared(EvalLayer(network, config).eval())
+        example = torch.zeros((1, 3, config.input.input_size, config.input.input_size))
+        first = Convolutions(whole).eval()
+        with torch.inference_mode():
+            maps = first(example)
+        self._convolutions = NcnnGraph(first, example)
+        self._decoder = Graph(converted(Decoder(whole).eval(), *maps), execution.precision, execution.threads)
+        self._pool = ThreadPoolExecutor(side_by_side(execution.threads), "detector")
+
+    def __call__(self, images: UInt8Array) -> Raw:
+        logits, boxes = (np.empty((len(images), *shape[1:]), np.float32) for shape in self._decoder.shapes)
+        for number, answer in enumerate(self._pool.map(self._answer, images)):
+            logits[number], boxes[number] = answer
+        return Raw(torch.from_numpy(logits), torch.from_numpy(boxes))
+
+    def _answer(self, image: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        pixels = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32) / np.float32(255)
+        logits, boxes = self._decoder.one(*(one[None] for one in self._convolutions(pixels)))
+        return logits[0], boxes[0]
+
+
 def openvino_model(network: RTDetrV2ForObjectDetection, config: RtdetrConfig) -> Any:
     """The network as OpenVINO's own model, of one image."""
     from mousetal.openvinograph import converted
@@ -97,6 +164,13 @@ def judge(exact: list[Raw], fast: list[Raw], allowed: Tolerances, score_threshol
     return acceptance.judge_boxes(_arrays(exact), _arrays(fast), _logit(score_threshold), allowed)
 
 
+def ways(config: RtdetrConfig) -> tuple[str, ...]:
+    """The backends besides torch that compute this network, fastest first."""
+    width = NetworkConfig.from_json(config.network, "network").stem_width
+    is_large = width >= LEAST_WIDTH and config.input.input_size >= LEAST_SIDE
+    return ("ncnn", "openvino") if is_large else ("openvino", "ncnn")
+
+
 def choose(
     network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution, located: Located
 ) -> tuple[Forward, Execution]:
@@ -105,6 +179,8 @@ def choose(
     def make(how: Execution) -> Forward:
         if how.backend == "torch":
             return TorchForward(network, config, how)
+        if how.backend == "ncnn":
+            return NcnnForward(network, config, how)
         model = int8.read_model(located) if how.precision == "int8" else openvino_model(network, config)
         return OpenvinoForward(model, how)
 

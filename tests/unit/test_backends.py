@@ -111,7 +111,7 @@ def test_auto_takes_openvino_on_a_cpu_only() -> None:
     assert Execution.on("meta", "fp32", compiled=False, backend="auto").backend == "torch"
     with pytest.raises(SettingsError, match="BACKEND: openvino runs on the CPU, DEVICE is meta"):
         Execution.on("meta", "fp32", compiled=False, backend="openvino")
-    with pytest.raises(SettingsError, match="BACKEND: one of auto, torch, openvino expected, got 'onnx'"):
+    with pytest.raises(SettingsError, match="BACKEND: one of auto, torch, openvino, ncnn expected, got 'onnx'"):
         Execution.on("cpu", "fp32", compiled=False, backend="onnx")
 
 
