@@ -12,7 +12,7 @@ import torch
 
 from bench import process
 
-PACKAGES = ("torch", "transformers", "openvino", "av", "opencv-python-headless", "grpcio", "protobuf", "numpy")
+PACKAGES = ("torch", "transformers", "openvino", "ncnn", "av", "opencv-python-headless", "grpcio", "protobuf", "numpy")
 GIB = 1 << 20  # in KiB, which /proc counts in
 
 

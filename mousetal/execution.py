@@ -23,6 +23,9 @@ from mousetal.types import UInt8Array
 
 NO_COMPILER = re.compile(r"compiler", re.IGNORECASE)  # in what torch and Triton say where they find none
 AUTOCAST_TYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+#: What each backend but torch needs installed. They run on a CPU.
+NEEDS = {"openvino": ("openvino",), "ncnn": ("ncnn", "pnnx", "openvino")}
+ONLY_FP32 = ("ncnn",)  # in other precisions OpenVINO takes its place
 
 Answer = TypeVar("Answer")
 
@@ -47,8 +50,9 @@ def device_name(asked: str) -> str:
 class Execution:
     """Where and how the network is computed.
 
-    ``compiled`` trades a slow start for faster answers (torch.compile). ``backend`` is "torch" or "openvino"; the
-    latter runs on ``threads`` cores, 0 for all that may be used. ``graphs``: captured as CUDA graphs (`cudagraph`).
+    ``compiled`` trades a slow start for faster answers (torch.compile). ``backend`` is "torch", "openvino" or "ncnn";
+    the latter two run on ``threads`` cores, 0 for all that may be used. ``in_fp32`` is what computes the network should
+    another precision be refused, "" for the same backend. ``graphs``: captured as CUDA graphs (`cudagraph`).
     """
 
     device: torch.device
@@ -56,13 +60,19 @@ class Execution:
     compiled: bool = False
     backend: str = "torch"
     threads: int = 0
+    in_fp32: str = ""
     graphs: bool = False
 
     @classmethod
-    def on(cls, device: str, precision: str, compiled: bool, backend: str = "torch", threads: int = 0) -> Execution:
-        """Checks what the user asked for: `device_name` says what "auto" and "cuda" are; "auto" as the backend takes
-        OpenVINO on a CPU where it is installed.
+    def on(
+        cls, device: str, precision: str, compiled: bool, backend: str = "torch", threads: int = 0,
+        ways: tuple[str, ...] = ("openvino",),
+    ) -> Execution:  # fmt: skip
+        """Checks what the user asked for: `device_name` says what "auto" and "cuda" are; "auto" as the backend takes,
+        on a CPU, the first of ``ways`` that is installed.
 
+        ``ways`` are the backends besides torch that can compute the network, fastest first. Where the one asked for
+        cannot, or not in this precision, OpenVINO takes its place.
         Raises SettingsError for an unknown precision, an absent device, or a backend that is not there.
         """
         if precision not in PRECISIONS:
@@ -75,13 +85,18 @@ class Execution:
             raise SettingsError(f"DEVICE: {device!r} is not usable here ({reason}). Set DEVICE=cpu.") from error
         if chosen.type == "cuda":
             _compute_float32_as_such()
-        computes = _backend(backend, chosen, compiled)
+        in_fp32 = _backend(backend, chosen, compiled, ways)
+        computes = in_fp32
+        if precision != "fp32" and in_fp32 in ONLY_FP32:
+            computes = "openvino"
+        if backend in ONLY_FP32 and computes != backend:
+            log.info("BACKEND=%s does not compute this network in %s: %s does", backend, precision, computes)
         if precision == "int8" and computes != "openvino":
             raise SettingsError(
                 f"PRECISION: int8 is computed by OpenVINO on a CPU only, here it would be {computes} on {chosen}. "
                 "Set PRECISION=bf16, or DEVICE=cpu with BACKEND=openvino."
             )
-        return cls(chosen, precision, compiled, computes, threads)
+        return cls(chosen, precision, compiled, computes, threads, in_fp32)
 
     @property
     def is_exact(self) -> bool:
@@ -93,10 +108,14 @@ class Execution:
         return replace(self, precision="fp32", compiled=False, graphs=False, backend="torch")
 
     def next_best(self) -> Execution:
-        """What to try when this cannot be used: bf16 for int8, then the same in float32, then torch in float32."""
-        if self.precision == "fp32":
-            return self.exact()
-        return replace(self, precision="bf16" if self.precision == "int8" else "fp32")
+        """What to try when this cannot be used: bf16 for int8, then float32, by ncnn, OpenVINO and torch in this order,
+        beginning with what is fastest, or was asked for.
+        """
+        if self.precision == "int8":
+            return replace(self, precision="bf16")
+        if self.precision != "fp32":
+            return replace(self, precision="fp32", backend=self.in_fp32 or self.backend)
+        return replace(self, backend="openvino") if self.backend == "ncnn" else self.exact()
 
     def __str__(self) -> str:
         name = f" ({torch.cuda.get_device_name(self.device)})" if self.device.type == "cuda" else ""
@@ -205,14 +224,27 @@ def _powers_of_two(most: int) -> set[int]:
     return {1 << exponent for exponent in range(most.bit_length())}
 
 
-def _backend(name: str, device: torch.device, compiled: bool) -> str:
+def _backend(name: str, device: torch.device, compiled: bool, ways: tuple[str, ...]) -> str:
+    """What computes the network in float32."""
     if name not in BACKENDS:
         raise SettingsError(f"BACKEND: one of {', '.join(BACKENDS)} expected, got {name!r}")
-    is_installed = importlib.util.find_spec("openvino") is not None
     if name == "auto":
-        return "openvino" if is_installed and device.type == "cpu" and not compiled else "torch"
-    if name == "openvino" and device.type != "cpu":
-        raise SettingsError(f"BACKEND: openvino runs on the CPU, DEVICE is {device}. Set BACKEND=torch or DEVICE=cpu.")
-    if name == "openvino" and not is_installed:
-        raise SettingsError("BACKEND: openvino is not installed here. pip install openvino, or set BACKEND=torch.")
-    return name
+        usable = [way for way in ways if device.type == "cpu" and not compiled and not _missing(way)]
+        return usable[0] if usable else "torch"
+    if name == "torch":
+        return name
+    if device.type != "cpu":
+        raise SettingsError(f"BACKEND: {name} runs on the CPU, DEVICE is {device}. Set BACKEND=torch or DEVICE=cpu.")
+    way = name if name in ways else "openvino"
+    if missing := _missing(way):
+        are = "is" if len(missing) == 1 else "are"
+        raise SettingsError(
+            f"BACKEND: {' and '.join(missing)} {are} not installed here. pip install {' '.join(missing)}, or set "
+            "BACKEND=torch."
+        )
+    return way
+
+
+def _missing(backend: str) -> list[str]:
+    """The packages that it lacks here."""
+    return [package for package in NEEDS[backend] if importlib.util.find_spec(package) is None]

@@ -2,6 +2,7 @@
 
     graph = Graph(converted(module, example), "fp32", threads=2)
     scores, boxes = graph(images)             # uint8 (n, ...) -> float32 (n, ...) per output
+    scores, boxes = graph.one(near, far)      # one item, of a module with two inputs: (1, ...) -> (1, ...) per output
 
 The graph takes one item, and the items of a batch run side by side, one per core: on a CPU batches are slower (more to
 hold in caches), and threads that share one item wait for each other, most of all where a second service is at work.
@@ -10,6 +11,7 @@ hold in caches), and threads that share one item wait for each other, most of al
 from __future__ import annotations
 
 import warnings
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -42,31 +44,53 @@ class Graph:
         if precision == "int8":
             precision = "bf16" if CAPABILITIES["bf16"] in able else "fp32"
         cores = threads or usable_cores()
-        streams = min(cores, MOST_STREAMS)
+        streams = side_by_side(threads)
         compiled = core.compile_model(
             model, "CPU",
             {"INFERENCE_PRECISION_HINT": HINTS[precision], "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": cores},
         )  # fmt: skip
-        self._shapes = [tuple(output.shape) for output in compiled.outputs]
+        self.shapes = [tuple(output.shape) for output in compiled.outputs]
         self._queue = openvino.AsyncInferQueue(compiled, streams)
         self._queue.set_callback(self._keep)
         self._results: list[Float32Array] = []
+        self._compiled = compiled
+        self._idle: SimpleQueue[Any] = SimpleQueue()  # requests of `one`, as many as were ever under way at a time
 
     def __call__(self, items: UInt8Array) -> tuple[Float32Array, ...]:
         """All outputs for a batch of items. Not safe for use from several threads at once."""
-        self._results = [np.empty((len(items), *shape[1:]), np.float32) for shape in self._shapes]
+        self._results = [np.empty((len(items), *shape[1:]), np.float32) for shape in self.shapes]
         for number in range(len(items)):
             self._queue.start_async({0: items[number : number + 1]}, number)
         self._queue.wait_all()
         return tuple(self._results)
+
+    def one(self, *inputs: Float32Array) -> tuple[Float32Array, ...]:
+        """All outputs for one item, (1, ...) for each input, while the caller waits.
+
+        May be called from several threads at once; of these as many compute as items of a batch would.
+        """
+        try:
+            request = self._idle.get_nowait()
+        except Empty:
+            request = self._compiled.create_infer_request()
+        try:
+            request.infer(list(inputs), share_inputs=True)
+            return tuple(np.array(request.get_output_tensor(place).data) for place in range(len(self.shapes)))
+        finally:
+            self._idle.put(request)
 
     def _keep(self, request: Any, number: int) -> None:
         for place, result in enumerate(self._results):
             result[number] = request.get_output_tensor(place).data[0]
 
 
-def converted(module: nn.Module, example: Tensor) -> Any:
-    """A module in evaluation mode as OpenVINO's own model, traced on ``example`` (1, ...), the shape of every item.
+def side_by_side(threads: int) -> int:
+    """How many items to compute at a time, with ``threads`` threads, 0 for one per core that may be used."""
+    return min(threads or usable_cores(), MOST_STREAMS)
+
+
+def converted(module: nn.Module, *examples: Tensor) -> Any:
+    """A module in evaluation mode as OpenVINO's own model, traced on ``examples`` (1, ...), the shapes of every item.
 
     By the frontend itself: the convenience function around it reports use over the network. Raises RuntimeError when
     the module cannot be converted.
@@ -77,8 +101,8 @@ def converted(module: nn.Module, example: Tensor) -> Any:
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's, about constants that are meant
         # The tracer's own check runs the network twice more; what counts is checked by whoever uses the graph.
-        decoder = TorchScriptPythonDecoder(module, example_input=(example,), trace_kwargs={"check_trace": False})
+        decoder = TorchScriptPythonDecoder(module, example_input=examples, trace_kwargs={"check_trace": False})
     frontend = FrontEndManager().load_by_framework("pytorch")
     model = frontend.convert(frontend.load(decoder))
-    model.reshape({0: list(example.shape)})
+    model.reshape({place: list(example.shape) for place, example in enumerate(examples)})
     return model

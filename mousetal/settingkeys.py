@@ -20,7 +20,7 @@ ALL: tuple[Program, ...] = (DRIVER, DETECTOR, MVD)
 
 FORMATS = ("csv", "json", "supervisely", "reference")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
-BACKENDS = ("auto", "torch", "openvino")
+BACKENDS = ("auto", "torch", "openvino", "ncnn")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -98,7 +98,8 @@ KEYS: tuple[Key, ...] = (
         "BACKEND",
         ALL,
         "auto",
-        "what computes the networks: auto (OpenVINO on a CPU where it is installed, else torch), torch or openvino",
+        "what computes the networks: auto (on a CPU the fastest that is installed, else torch), torch, openvino or "
+        "ncnn (the detector in fp32; all else is computed by OpenVINO then)",
         choices=BACKENDS,
     ),
     Key(

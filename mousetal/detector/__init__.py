@@ -16,7 +16,7 @@ from transformers import RTDetrV2ForObjectDetection
 
 from mousetal import modelfolder
 from mousetal.detector import network as networks
-from mousetal.detector.backends import choose
+from mousetal.detector.backends import choose, ways
 from mousetal.detector.checkpoints import LEGACY_SCORE_THRESHOLD, Checkpoint, read_official
 from mousetal.detector.config import NetworkConfig, variant_name
 from mousetal.detector.keys import State, load_official, to_official
@@ -46,16 +46,16 @@ def load(
 
     That is a folder of ours, an official or Supervisely ``.pth`` or the folder of its training, or a transformers
     folder. `precision` is "fp32", "bf16", "fp16" or "int8", by a graph from `training.quantise`; `backend` is "torch",
-    "openvino" (on a CPU, with `threads` threads or one per core) or "auto"; a way other than torch in fp32 is used once
-    it has shown that it computes the same (`acceptance`), else the next best is, with a warning. `class_names` renames
-    the classes, in order.
+    "openvino" or "ncnn" (on a CPU, with `threads` threads or one per core) or "auto"; a way other than torch in fp32 is
+    used once it has shown that it computes the same (`acceptance`), else the next best is, with a warning.
+    `class_names` renames the classes, in order.
     Raises `ModelError` when there is no detector, its weights do not fit, or the number of names is not the number of
     classes, `SettingsError` for an unusable device, or a compiler (`compile`) that is not there.
     """
-    execution = Execution.on(device, precision, compile, backend, threads)
     located = modelfolder.locate(Path(path))
     config, state = _read(located, class_names)
     sizes = _sizes(config, located.root)
+    execution = Execution.on(device, precision, compile, backend, threads, ways(config))
     network = networks.build(sizes)
     load_official(network, sizes, state, str(located.weights))
     module: nn.Module = network  # the library's own `to` and `eval` are untyped

@@ -5,34 +5,35 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import RTDetrV2ForObjectDetection
-from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2FrozenBatchNorm2d
 
 from mousetal import acceptance, int8
 from mousetal.acceptance import Tolerances, Verdict
 from mousetal.detector.config import NetworkConfig
+from mousetal.detector.prepared import prepared
 from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import RtdetrConfig
 from mousetal.modelfolder import Located
 from mousetal.torchrun import runner
-from mousetal.types import UInt8Array
+from mousetal.types import Float32Array, UInt8Array
 
-FROZEN_EPS = 1e-5  # the library's own, where batch norms are frozen
 TABLES = ("_cached_generate_anchors", "_cached_build_2d_sinusoidal_position_embedding")  # functions of the library's
 LARGEST = 16  # images in a batch, as the service has it (services.detector.MAX_BATCH)
+# Where ncnn is faster than OpenVINO (CONTRIBUTING.md): with few channels preparing Winograd's tiles costs what they
+# save, and small pictures are not worth the seconds that the conversion takes. All published networks are as wide.
+LEAST_WIDTH = 64
+LEAST_SIDE = 320  # pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,15 +61,48 @@ class EvalLayer(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         pixels = images.permute(0, 3, 1, 2).float() / 255  # in channels-last order, as images are
-        output = self.model(pixel_values=pixels)
+        return self.answer(self.model(pixel_values=pixels))
+
+    def answer(self, output: Any) -> tuple[Tensor, Tensor]:
         return output.intermediate_logits[:, self.layer], output.intermediate_reference_points[:, self.layer]
 
 
+class Convolutions(nn.Module):
+    """The first part of an `EvalLayer`, from pixels (1, 3, S, S), 0 to 1, to the maps that the decoder looks at.
+
+    That is nearly all convolutions, of the published r18vd 50 of 58 GFLOP. Maps (1, C, H, W) are the finest first.
+    """
+
+    def __init__(self, whole: EvalLayer) -> None:
+        super().__init__()
+        self.backbone, self.encoder = whole.model.backbone, whole.model.encoder
+        self.projections = whole.model.encoder_input_proj
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        everywhere = torch.ones((1, *pixels.shape[2:]))  # the library asks which pixels count
+        found = self.backbone(pixels, everywhere)
+        maps = [project(one) for project, (one, _) in zip(self.projections, found, strict=True)]
+        return tuple(self.encoder(maps).last_hidden_state)
+
+
+class Decoder(nn.Module):
+    """The second part of an `EvalLayer`, from the maps of `Convolutions` to logits and boxes."""
+
+    def __init__(self, whole: EvalLayer) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
+        # Given what its encoder says, the library asks what went in for the batch's length only.
+        output = self.whole.model(pixel_values=None, inputs_embeds=maps[0], encoder_outputs=(maps,))
+        return self.whole.answer(output)
+
+
 class TorchForward:
-    """By torch itself; in float32 the measure of all others. The network is copied, its batch norms are folded."""
+    """By torch itself; in float32 the measure of all others. The network is copied and prepared."""
 
     def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
-        module = fold_batch_norms(EvalLayer(network, config).eval())
+        module = prepared(EvalLayer(network, config).eval())
         module = module.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if execution.graphs and not execution.compiled:  # which makes them part of what it compiles
             hold_tables(module)
@@ -82,7 +116,7 @@ class TorchForward:
 
 
 class OpenvinoForward:
-    """By a graph of `openvino_model`, or of one stored for int8. It folds what can be folded itself."""
+    """By a graph of `openvino_model`, or of one stored for int8."""
 
     def __init__(self, model: Any, execution: Execution) -> None:
         from mousetal.openvinograph import Graph
@@ -94,17 +128,52 @@ class OpenvinoForward:
         return Raw(torch.from_numpy(logits), torch.from_numpy(boxes))
 
 
+class NcnnForward:
+    """Convolutions by ncnn, the decoder by OpenVINO, in float32; an item per core at a time, on one thread for both."""
+
+    def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
+        from mousetal.ncnngraph import NcnnGraph
+        from mousetal.openvinograph import Graph, converted, side_by_side
+
+        whole = prepared(EvalLayer(network, config).eval())
+        example = torch.zeros((1, 3, config.input.input_size, config.input.input_size))
+        first = Convolutions(whole).eval()
+        with torch.inference_mode():
+            maps = first(example)
+        self._convolutions = NcnnGraph(first, example)
+        self._decoder = Graph(converted(Decoder(whole).eval(), *maps), execution.precision, execution.threads)
+        self._pool = ThreadPoolExecutor(side_by_side(execution.threads), "detector")
+
+    def __call__(self, images: UInt8Array) -> Raw:
+        logits, boxes = (np.empty((len(images), *shape[1:]), np.float32) for shape in self._decoder.shapes)
+        for number, answer in enumerate(self._pool.map(self._answer, images)):
+            logits[number], boxes[number] = answer
+        return Raw(torch.from_numpy(logits), torch.from_numpy(boxes))
+
+    def _answer(self, image: UInt8Array) -> tuple[Float32Array, Float32Array]:
+        pixels = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32) / np.float32(255)
+        logits, boxes = self._decoder.one(*(one[None] for one in self._convolutions(pixels)))
+        return logits[0], boxes[0]
+
+
 def openvino_model(network: RTDetrV2ForObjectDetection, config: RtdetrConfig) -> Any:
     """The network as OpenVINO's own model, of one image."""
     from mousetal.openvinograph import converted
 
     example = torch.zeros((1, config.input.input_size, config.input.input_size, 3), dtype=torch.uint8)
-    return converted(EvalLayer(network, config).eval(), example)
+    return converted(prepared(EvalLayer(network, config).eval()), example)
 
 
 def judge(exact: list[Raw], fast: list[Raw], allowed: Tolerances, score_threshold: float) -> Verdict:
     """Whether what is said of the same inputs, one by one, lies near enough."""
     return acceptance.judge_boxes(_arrays(exact), _arrays(fast), _logit(score_threshold), allowed)
+
+
+def ways(config: RtdetrConfig) -> tuple[str, ...]:
+    """The backends besides torch that compute this network, fastest first."""
+    width = NetworkConfig.from_json(config.network, "network").stem_width
+    is_large = width >= LEAST_WIDTH and config.input.input_size >= LEAST_SIDE
+    return ("ncnn", "openvino") if is_large else ("openvino", "ncnn")
 
 
 def choose(
@@ -115,6 +184,8 @@ def choose(
     def make(how: Execution) -> Forward:
         if how.backend == "torch":
             return TorchForward(network, config, how)
+        if how.backend == "ncnn":
+            return NcnnForward(network, config, how)
         model = int8.read_model(located) if how.precision == "int8" else openvino_model(network, config)
         return OpenvinoForward(model, how)
 
@@ -134,29 +205,6 @@ def hold_tables(module: nn.Module) -> None:
         for name in TABLES:
             if hasattr(part, name):
                 setattr(part, name, functools.cache(getattr(part, name)))
-
-
-def fold_batch_norms(module: nn.Module) -> nn.Module:
-    """A copy for inference in which every convolution that a batch norm follows has taken it in."""
-    folded = copy.deepcopy(module)
-    for parent in list(folded.modules()):
-        for (first_name, first), (second_name, second) in pairwise(list(parent.named_children())):
-            norm = _batch_norm(second)
-            if isinstance(first, nn.Conv2d) and norm is not None:
-                setattr(parent, first_name, fuse_conv_bn_eval(first, norm))
-                setattr(parent, second_name, nn.Identity())
-    return folded
-
-
-def _batch_norm(module: nn.Module) -> nn.BatchNorm2d | None:
-    """The module as torch's batch norm, if it is one, frozen or not."""
-    if isinstance(module, nn.BatchNorm2d):
-        return module
-    if not isinstance(module, RTDetrV2FrozenBatchNorm2d):
-        return None
-    norm = nn.BatchNorm2d(len(module.weight), eps=FROZEN_EPS).eval()
-    norm.load_state_dict(module.state_dict(), strict=False)
-    return norm
 
 
 def _arrays(answers: list[Raw]) -> tuple[np.ndarray, np.ndarray]:

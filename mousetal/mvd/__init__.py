@@ -41,8 +41,9 @@ def load(
     """The classifier in a model folder, a folder of a reference training run, or one of the latter's weight files.
 
     ``precision`` is "fp32", "bf16", "fp16" or "int8", by a graph from `training.quantise`; ``backend`` is "torch",
-    "openvino" (on a CPU, with ``threads`` threads or one per core) or "auto". A way other than torch in fp32 is used
-    once it has shown that it computes the same (`acceptance`), else the next best is, with a warning. ``class_names``
+    "openvino" (on a CPU, with ``threads`` threads or one per core), "auto", or "ncnn", for which OpenVINO stands in:
+    convolutions are what that is for. A way other than torch in fp32 is used once it has shown that it computes the
+    same (`acceptance`), else the next best is, with a warning. ``class_names``
     replaces the stored (or, for runs of the reference system, assumed) names, in the model's order. What had to be
     assumed is logged and stands in ``spec.assumptions``.
     Raises ModelError when the path holds no such model or its weights do not fit, SettingsError for an unusable device,
