@@ -17,7 +17,7 @@ from mousetal.motion import Neighbourhood, longer_side
 from mousetal.plan import Plan
 from mousetal.types import Float64Array, UInt8Array
 
-MAX_LOSS = 0.05  # of a crop, as one minus its overlap (IoU)
+MAX_LOSS = 0.03  # of a crop, as one minus its overlap (IoU)
 OUTWARD = np.array([-1.0, -1.0, 1.0, 1.0])  # edges times this grow as they move out
 NOTHING = np.zeros(4)
 
