@@ -207,8 +207,8 @@ class Looks:
 
     def _around(self, window: Window) -> list[int]:
         """The keys on a window's frames, with one before and one after them."""
-        first, last = window.frame_indices[0], window.frame_indices[-1]
-        return self._keys[max(0, bisect_right(self._keys, first) - 1) : bisect_left(self._keys, last) + 1]
+        first = first_look(window, self._sampled, self._plan)  # a frame that came after it has its key there, or later
+        return self._keys[bisect_left(self._keys, first) : bisect_left(self._keys, window.frame_indices[-1]) + 1]
 
     def _asks_for(self, one: _Open) -> set[int]:
         """Frames that a window must have seen, at most one between any two looks; empty when it is content."""
