@@ -19,6 +19,7 @@ import pytest
 from inference_script import handover, video_job
 from mousetal import records
 from mousetal.formats import supervisely
+from tests.fixtures import videos
 from tests.fixtures.driver import CLASSIFIER, DETECTOR, Drive, FakeModels, failing, gone
 from tests.fixtures.stored import assert_same_result
 from tests.fixtures.videos import write_video
@@ -297,7 +298,10 @@ def test_windows_can_be_scored_again_without_the_video(drive: Drive) -> None:
     assert [box.source for box in result.boxes] == ["detected"] * len(result.boxes)
 
 
-def test_by_default_the_detector_looks_at_some_frames_only(drive: Drive) -> None:
+def test_by_default_the_detector_looks_at_some_frames_only(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    still = videos.picture(0, *videos.TINY)
+    monkeypatch.setattr(videos, "picture", lambda *_: still)
+    videos.write_video(drive.videos / "a.mp4", num_frames=60)  # on which nothing moves
     assert drive() == 0
     result = records.read_video(drive.output, "a.mp4")
     assert {box.source for box in result.boxes} == {"detected", "interpolated"}
