@@ -12,6 +12,7 @@ import io
 import json
 import os
 import secrets
+import threading
 import zipfile
 import zlib
 from pathlib import Path
@@ -82,10 +83,15 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
     write_bytes(path, content.getvalue())
 
 
+#: numpy reads headers by way of Python's ast, which in 3.11 counts the depth of all threads together. Once a
+#: video failed with a SystemError (python/cpython issue 106905) while another one's results were being read.
+ONE_READER = threading.Lock()
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """All arrays of an npz; raises RecordError when it is unreadable or damaged."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        with path.open("rb") as file, ONE_READER, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise RecordError(f"{path}: expected an npz of arrays ({error}).") from error
