@@ -102,7 +102,7 @@ class TorchForward:
     """By torch itself; in float32 the measure of all others. The network is copied and prepared."""
 
     def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
-        module = prepared(EvalLayer(network, config).eval())
+        module = prepared(EvalLayer(network, config).eval(), execution.compiled)
         module = module.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if execution.graphs and not execution.compiled:  # which makes them part of what it compiles
             hold_tables(module)

@@ -28,13 +28,16 @@ FROZEN_EPS = 1e-5  # the library's own, where batch norms are frozen
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def prepared(module: Module) -> Module:
-    """A copy of a module in evaluation mode that holds the library's network, or parts of it."""
+def prepared(module: Module, is_compiled: bool = False) -> Module:
+    """A copy of a module in evaluation mode that holds the library's network, or parts of it.
+
+    What is to be compiled works out boxes for all tokens: the stand-in for these would break its graph into pieces.
+    """
     copied = copy.deepcopy(module)
     fold_batch_norms(copied)
     merge_branches(copied)
     for model in list(copied.modules()):
-        if isinstance(model, RTDetrV2Model):
+        if isinstance(model, RTDetrV2Model) and not is_compiled:
             setattr(model, "enc_bbox_head", _Late(model.enc_bbox_head))  # noqa: B010  it is of another type
     return copied
 
