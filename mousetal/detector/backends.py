@@ -21,14 +21,14 @@ from transformers import RTDetrV2ForObjectDetection
 from mousetal import acceptance, int8
 from mousetal.acceptance import Tolerances, Verdict
 from mousetal.detector.config import NetworkConfig
-from mousetal.detector.prepared import prepared
+from mousetal.detector.prepared import Prepared
 from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import RtdetrConfig
 from mousetal.modelfolder import Located
 from mousetal.torchrun import runner
 from mousetal.types import Float32Array, UInt8Array
 
-TABLES = ("_cached_generate_anchors", "_cached_build_2d_sinusoidal_position_embedding")  # functions of the library's
+TABLE = "_cached_build_2d_sinusoidal_position_embedding"  # a function of the library's
 LARGEST = 16  # images in a batch, as the service has it (services.detector.MAX_BATCH)
 # Where ncnn is faster than OpenVINO (CONTRIBUTING.md): with few channels preparing Winograd's tiles costs what they
 # save, and small pictures are not worth the seconds that the conversion takes. All published networks are as wide.
@@ -51,58 +51,11 @@ class Raw:
 Forward = Callable[[UInt8Array], Raw]
 
 
-class EvalLayer(nn.Module):
-    """The network from uint8 images (n, S, S, 3) to logits and boxes of the decoder layer that is used."""
-
-    def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig) -> None:
-        super().__init__()
-        self.model = network.model
-        self.layer = NetworkConfig.from_json(config.network, "network").eval_layer
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        pixels = images.permute(0, 3, 1, 2).float() / 255  # in channels-last order, as images are
-        return self.answer(self.model(pixel_values=pixels))
-
-    def answer(self, output: Any) -> tuple[Tensor, Tensor]:
-        return output.intermediate_logits[:, self.layer], output.intermediate_reference_points[:, self.layer]
-
-
-class Convolutions(nn.Module):
-    """The first part of an `EvalLayer`, from pixels (1, 3, S, S), 0 to 1, to the maps that the decoder looks at.
-
-    That is nearly all convolutions, of the published r18vd 50 of 58 GFLOP. Maps (1, C, H, W) are the finest first.
-    """
-
-    def __init__(self, whole: EvalLayer) -> None:
-        super().__init__()
-        self.backbone, self.encoder = whole.model.backbone, whole.model.encoder
-        self.projections = whole.model.encoder_input_proj
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        everywhere = torch.ones((1, *pixels.shape[2:]))  # the library asks which pixels count
-        found = self.backbone(pixels, everywhere)
-        maps = [project(one) for project, (one, _) in zip(self.projections, found, strict=True)]
-        return tuple(self.encoder(maps).last_hidden_state)
-
-
-class Decoder(nn.Module):
-    """The second part of an `EvalLayer`, from the maps of `Convolutions` to logits and boxes."""
-
-    def __init__(self, whole: EvalLayer) -> None:
-        super().__init__()
-        self.whole = whole
-
-    def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
-        # Given what its encoder says, the library asks what went in for the batch's length only.
-        output = self.whole.model(pixel_values=None, inputs_embeds=maps[0], encoder_outputs=(maps,))
-        return self.whole.answer(output)
-
-
 class TorchForward:
-    """By torch itself; in float32 the measure of all others. The network is copied and prepared."""
+    """By torch itself; in float32 the measure of all others. The network is copied."""
 
     def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
-        module = prepared(EvalLayer(network, config).eval(), execution.compiled)
+        module = Prepared(network, config)
         module = module.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if execution.graphs and not execution.compiled:  # which makes them part of what it compiles
             hold_tables(module)
@@ -135,13 +88,12 @@ class NcnnForward:
         from mousetal.ncnngraph import NcnnGraph
         from mousetal.openvinograph import Graph, converted, side_by_side
 
-        whole = prepared(EvalLayer(network, config).eval())
+        whole = Prepared(network, config)
         example = torch.zeros((1, 3, config.input.input_size, config.input.input_size))
-        first = Convolutions(whole).eval()
         with torch.inference_mode():
-            maps = first(example)
-        self._convolutions = NcnnGraph(first, example)
-        self._decoder = Graph(converted(Decoder(whole).eval(), *maps), execution.precision, execution.threads)
+            maps = whole.convolutions(example)
+        self._convolutions = NcnnGraph(whole.convolutions, example)
+        self._decoder = Graph(converted(whole.decoding, *maps), execution.precision, execution.threads)
         self._pool = ThreadPoolExecutor(side_by_side(execution.threads), "detector")
 
     def __call__(self, images: UInt8Array) -> Raw:
@@ -161,7 +113,7 @@ def openvino_model(network: RTDetrV2ForObjectDetection, config: RtdetrConfig) ->
     from mousetal.openvinograph import converted
 
     example = torch.zeros((1, config.input.input_size, config.input.input_size, 3), dtype=torch.uint8)
-    return converted(prepared(EvalLayer(network, config).eval()), example)
+    return converted(Prepared(network, config), example)
 
 
 def judge(exact: list[Raw], fast: list[Raw], allowed: Tolerances, score_threshold: float) -> Verdict:
@@ -196,15 +148,14 @@ def choose(
 
 
 def hold_tables(module: nn.Module) -> None:
-    """Keep the tables of anchors and positions for as long as ``module``.
+    """Keep the table of positions for as long as ``module``.
 
-    The library has them in a cache of 32 places for all networks of the process. A graph goes on reading them where
-    they lay when it was captured, also once they had to make room there.
+    The library has it in a cache of 32 places for all networks of the process. A graph goes on reading it where it lay
+    when it was captured, also once it had to make room there.
     """
     for part in module.modules():
-        for name in TABLES:
-            if hasattr(part, name):
-                setattr(part, name, functools.cache(getattr(part, name)))
+        if hasattr(part, TABLE):
+            setattr(part, TABLE, functools.cache(getattr(part, TABLE)))
 
 
 def _arrays(answers: list[Raw]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2SinePositionEmbedding
 
 import mousetal.detector
 import mousetal.mvd
 from mousetal import acceptance, cudagraph, execution
 from mousetal.cudagraph import Captured, Graph
 from mousetal.detector import backends as detecting
-from mousetal.detector.backends import EvalLayer, hold_tables
+from mousetal.detector.backends import TABLE, hold_tables
+from mousetal.detector.prepared import Prepared
 from mousetal.execution import Execution
 from mousetal.mvd import backends as classifying
 from mousetal.services import detector as detector_service
@@ -159,16 +161,17 @@ def test_only_a_gpu_captures_and_the_exact_way_never_does() -> None:
 
 
 def test_a_graph_keeps_the_tables_that_it_reads() -> None:
-    layer = EvalLayer(random_network(), detector_config()).eval()
+    layer = Prepared(random_network(), detector_config())
     hold_tables(layer)
-    shapes = ((4, 4), (2, 2), (1, 1))
-    held = layer.model.generate_anchors(shapes)[0]
+    (holder,) = [getattr(part, TABLE) for part in layer.modules() if hasattr(part, TABLE)]
+    asked = {"height": 2, "width": 2, "embed_dim": 16, "temperature": 10000, "device": CPU, "dtype": torch.float32}
+    held = holder(**asked)
     for side in range(40):  # more than the library's own cache holds
-        type(layer.model)._cached_generate_anchors(((side + 1, 1),), 0.05)
-    assert layer.model.generate_anchors(shapes)[0] is held
+        RTDetrV2SinePositionEmbedding._cached_build_2d_sinusoidal_position_embedding(**asked | {"height": side + 1})
+    assert holder(**asked) is held
     images = torch.from_numpy(random_batch(1).images)
     with torch.inference_mode():
-        plain = EvalLayer(random_network(), detector_config()).eval()
+        plain = Prepared(random_network(), detector_config())
         for ours, theirs in zip(layer(images), plain(images), strict=True):
             assert torch.equal(ours, theirs)
 
