@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mousetal import atomic
+from mousetal import atomic, openvinoquiet
 from mousetal.acceptance import Tolerances
 from mousetal.errors import RecordError, SettingsError
 from mousetal.modelfolder import Located
@@ -58,9 +58,7 @@ def read(located: Located) -> Stored:
 
 def read_model(located: Located) -> Any:
     """The graph as OpenVINO's own model. Raises RuntimeError when it is unreadable; whose it is, `read` tells."""
-    import openvino  # optional, and slow to import
-
-    return openvino.Core().read_model(folder_of(located) / GRAPH_NAME)
+    return openvinoquiet.imported().Core().read_model(folder_of(located) / GRAPH_NAME)
 
 
 def sha256(located: Located, model: str) -> str:

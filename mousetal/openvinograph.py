@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mousetal import openvinoquiet
 from mousetal.cores import usable_cores
 from mousetal.errors import SettingsError
 from mousetal.types import Float32Array, UInt8Array
@@ -35,8 +36,7 @@ class Graph:
     """
 
     def __init__(self, model: Any, precision: str, threads: int) -> None:
-        import openvino  # optional, and slow to import
-
+        openvino = openvinoquiet.imported()
         core = openvino.Core()
         able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision in CAPABILITIES and CAPABILITIES[precision] not in able:
@@ -95,6 +95,7 @@ def converted(module: nn.Module, *examples: Tensor) -> Any:
     By the frontend itself: the convenience function around it reports use over the network. Raises RuntimeError when
     the module cannot be converted.
     """
+    openvinoquiet.imported()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 

@@ -129,7 +129,8 @@ class _Analysis:
         self._frames = Relay(prefetch(self._sampled(frames), plan.prefetch_frames))
         self._ring = FrameRing()
         is_sparse = plan.key_spacing > 1
-        self._looks = Looks(plan, self._looked_at, self._known, len(done)) if is_sparse else None
+        # It knows the ring and not this object: a circle would hold frames until Python's collector comes by.
+        self._looks = Looks(plan, self._ring.held, self._known, len(done)) if is_sparse else None
         self._scenes = Scenes()  # of a frame it knows before the detector is asked about it
         self._fresh: list[Detections] = []  # answers of the detector that no result holds yet
         self._gaps: deque[FrameRange] = deque()  # frames found missing that no result holds yet
@@ -152,12 +153,6 @@ class _Analysis:
                     yield frame
         if due < self._total:
             self._gaps.append(FrameRange(due, self._total))
-
-    def _looked_at(self, frame_index: int) -> UInt8Array:
-        image = self._ring.get(frame_index)
-        if image is None:
-            raise ValueError(f"frame {frame_index} is not held any more")
-        return image
 
     def _detector_batches(self) -> Iterator[DetectorBatch]:
         for frames in batched(self._frames, self._plan.detector_batch):

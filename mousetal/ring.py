@@ -23,6 +23,13 @@ class FrameRing:
         with self._lock:
             return self._images.get(frame_index)
 
+    def held(self, frame_index: int) -> UInt8Array:
+        """The pixels of a frame that came and was not dropped, else ValueError."""
+        image = self.get(frame_index)
+        if image is None:
+            raise ValueError(f"frame {frame_index} is not held any more")
+        return image
+
     def drop_before(self, frame_index: int) -> None:
         with self._lock:
             for index in [index for index in self._images if index < frame_index]:

@@ -19,7 +19,7 @@ import numpy as np
 
 import mousetal.detector
 import mousetal.mvd
-from mousetal import int8, modelfolder
+from mousetal import int8, modelfolder, openvinoquiet
 from mousetal.acceptance import Tolerances, Verdict
 from mousetal.atomic import output_error
 from mousetal.detector import backends as detecting
@@ -105,9 +105,9 @@ def make(part: Part, inputs: Sequence[UInt8Array], checks: Sequence[UInt8Array])
 
 
 def _quantised(model: Any, inputs: Sequence[UInt8Array]) -> Any:
-    # It would report its use over the network; this is how it is told that it must not.
-    os.environ["NNCF_CI"] = "1"
+    os.environ["NNCF_CI"] = "1"  # else it would report its use over the network
     try:
+        openvinoquiet.imported()  # before nncf does
         import nncf
     except ImportError as error:
         raise SettingsError("nncf is not installed here. pip install -r requirements/training.txt") from error
@@ -137,8 +137,7 @@ def _seconds(part: Part, model: Any, items: UInt8Array) -> dict[str, float]:
 
 def _keep(part: Part, model: Any, inputs: UInt8Array, made: dict[str, Any]) -> None:
     """In place of an earlier graph at once, when all of the new one is written."""
-    import openvino
-
+    openvino = openvinoquiet.imported()
     folder = int8.folder_of(part.located)
     new = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import weakref
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,9 @@ class Reel:
             self._alive[frame.index] = weakref.ref(frame.rgb)
             self.peak = max(self.peak, len(self._alive))
             yield frame
+
+    def alive(self) -> list[int]:
+        return [number for number, ref in self._alive.items() if ref() is not None]
 
 
 @pytest.mark.parametrize("seconds_without_a_box", [0, 20])
@@ -72,3 +76,16 @@ def test_memory_is_bounded_where_the_detector_looks_at_some_frames_only(every: i
     gap_frames = 12 + 1
     assert reel.peak <= plan.prefetch_frames + most_undecided(plan) + gap_frames + 16 + plan.detector_batch + 3
     assert plan.key_spacing == every
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_once_a_video_is_done_its_frames_are_gone_without_the_collector(every: int) -> None:
+    plan = plan_for(200, max_gap_s=0.4, detect_every=every)
+    reel = Reel(plan.info)
+    gc.collect()
+    gc.disable()
+    try:
+        assert list(analyse(reel, ahead(Finder(), 3), ahead(Judge(), 3), plan))
+        assert reel.alive() == []
+    finally:
+        gc.enable()
