@@ -62,7 +62,7 @@ class Decoding(nn.Module):
     def _best(self, flat: list[Tensor]) -> tuple[Tensor, Tensor]:
         """The best tokens (n, queries, C) and their boxes, of maps (n, C, h * w)."""
         tokens = torch.cat([token(one.transpose(1, 2)) for token, one in zip(self.tokens, flat, strict=True)], 1)
-        # Tokens whose anchors reach over the edge count as nothing, before the linear layer's own bias.
+        # A token at the very edge of a large picture counts as nothing, but for the linear layer's own bias.
         tokens = self.norm(tokens * self.is_inside + self.tokens_bias)
         best = self.score_head(tokens).max(-1).values.topk(self.num_queries, 1).indices[..., None]
         kept = tokens.gather(1, best.expand(-1, -1, tokens.shape[2]))

@@ -61,6 +61,19 @@ def test_in_double_precision_it_is_the_same_to_a_billionth(kind: str) -> None:
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
 
 
+def test_tokens_at_the_edge_of_a_large_picture_count_as_little_as_before() -> None:
+    side = 416  # 52 tokens a row: the outermost lie within a hundredth of the picture's edge
+    network = random_network().double()
+    config = detector_config()
+    lean = Prepared(network, replace(config, input=replace(config.input, input_size=side)))
+    assert 0 < (lean.decoding.is_inside == 0).sum() < 300
+    noise = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (1, side, side, 3), dtype=torch.uint8, generator=noise)
+    with torch.inference_mode():
+        for ours, theirs in zip(lean(images), plain(network, TINY, images), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+
+
 def test_merged_branches_are_the_same_to_a_billionth() -> None:
     branches = [one for one in random_network().double().modules() if isinstance(one, RTDetrV2RepVggBlock)]
     assert branches
