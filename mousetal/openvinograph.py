@@ -95,7 +95,7 @@ def converted(module: nn.Module, *examples: Tensor) -> Any:
     By the frontend itself: the convenience function around it reports use over the network. Raises RuntimeError when
     the module cannot be converted.
     """
-    openvinoquiet.imported()
+    openvinoquiet.silence()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 

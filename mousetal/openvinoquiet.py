@@ -14,9 +14,14 @@ from types import ModuleType
 REPORTER = "openvino_telemetry"
 
 
+def silence() -> None:
+    """Before the first import in a process, by whomever: there is no reporter."""
+    sys.modules.setdefault(REPORTER, None)  # type: ignore[arg-type]  # how Python marks what is not to be found
+
+
 def imported() -> ModuleType:
     """The package, imported so that it reports nothing. Raises ImportError where it is not installed."""
-    sys.modules.setdefault(REPORTER, None)  # type: ignore[arg-type]  # how Python marks what is not to be found
+    silence()
     import openvino  # optional, and slow to import
 
     module: ModuleType = openvino

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from mousetal.openvinoquiet import REPORTER
+from mousetal import openvinoquiet
 
-sys.modules.setdefault(REPORTER, None)  # type: ignore[arg-type]  # OpenVINO reports no tests over the network
+openvinoquiet.silence()  # tests import OpenVINO, too
 
 # Services that tests start compute with torch: the other backends have tests of their own (test_backends.py), and
 # converting two networks for every service that a test starts would take the suite minutes.

@@ -142,9 +142,14 @@ class NetworkConfig:
         return config
 
 
+def map_sides(input_size: int) -> tuple[int, ...]:
+    """The sides, in cells, of the square feature maps that the decoder looks at, the finest first."""
+    return tuple(input_size // (LARGEST_STRIDE >> level) for level in reversed(range(LEVELS)))
+
+
 def num_tokens(input_size: int) -> int:
     """How many cells the three feature maps have together: the candidates for a query (8400 at 640)."""
-    return sum((input_size // (LARGEST_STRIDE >> level)) ** 2 for level in range(LEVELS))
+    return sum(side**2 for side in map_sides(input_size))
 
 
 _R18VD = NetworkConfig(num_classes=1)

@@ -39,12 +39,12 @@ class Decoding(nn.Module):
         projections = [first for first, _ in whole.decoder_input_proj]
         linear, self.norm = whole.enc_output
         self.tokens = nn.ModuleList(_Projection(one, linear) for one in projections)
-        self.tokens_bias = nn.Parameter(linear.bias.detach().clone())
+        self.nothing = nn.Parameter(linear.bias.detach().clone())  # what becomes of a token that does not count
         self.score_head, self.box_head = whole.enc_score_head, whole.enc_bbox_head
         self.num_queries = whole.config.num_queries
         anchors, is_inside = whole.generate_anchors(tuple((side, side) for side in sides), dtype=linear.weight.dtype)
         self.register_buffer("anchors", anchors.clone())
-        self.register_buffer("is_inside", is_inside.to(anchors.dtype))
+        self.register_buffer("is_inside", is_inside.clone())
         decoder = whole.decoder
         self.position_head = decoder.query_pos_head
         self.layers = nn.ModuleList(_Layer(one, projections) for one in decoder.layers[: layer + 1])
@@ -53,17 +53,18 @@ class Decoding(nn.Module):
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, Tensor]:
         """Maps (n, C, h, w), the finest first, to logits (n, queries, classes) and boxes (n, queries, 4), 0 to 1."""
-        hidden, places = self._best([one.flatten(2) for one in maps])
+        hidden, places = self._best(maps)
         for layer, box_head in zip(self.layers, self.box_heads, strict=True):
             hidden = layer(hidden, self.position_head(places), places, maps)
             places = F.sigmoid(box_head(hidden) + inverse_sigmoid(places))  # type: ignore[no-untyped-call]
         return self.class_head(hidden), places
 
-    def _best(self, flat: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """The best tokens (n, queries, C) and their boxes, of maps (n, C, h * w)."""
-        tokens = torch.cat([token(one.transpose(1, 2)) for token, one in zip(self.tokens, flat, strict=True)], 1)
-        # A token at the very edge of a large picture counts as nothing, but for the linear layer's own bias.
-        tokens = self.norm(tokens * self.is_inside + self.tokens_bias)
+    def _best(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The best tokens (n, queries, C) and their boxes."""
+        flat = [one.flatten(2).transpose(1, 2) for one in maps]
+        tokens = torch.cat([token(one) for token, one in zip(self.tokens, flat, strict=True)], 1)
+        # A token at the very edge of a large picture does not count.
+        tokens = self.norm(torch.where(self.is_inside, tokens, self.nothing))
         best = self.score_head(tokens).max(-1).values.topk(self.num_queries, 1).indices[..., None]
         kept = tokens.gather(1, best.expand(-1, -1, tokens.shape[2]))
         anchors = self.anchors.expand(len(best), -1, -1).gather(1, best.expand(-1, -1, 4))
@@ -71,7 +72,7 @@ class Decoding(nn.Module):
 
 
 class _Projection(nn.Module):
-    """A 1x1 convolution and the linear layer after it, in one; of the latter's bias nothing.
+    """A 1x1 convolution and the linear layer after it, in one.
 
     From tokens (n, count, C) to as many, or, channels first, from (n, C, count) to that.
     """
@@ -80,11 +81,10 @@ class _Projection(nn.Module):
         super().__init__()
         assert first.bias is not None
         with torch.no_grad():
-            # In double precision, so that the product is rounded once.
-            weight, bias = (
-                (second.weight.double() @ one.double()).to(second.weight.dtype)
-                for one in (first.weight.flatten(1), first.bias)
-            )
+            # In double precision, so that what is kept is rounded once.
+            after = second.weight.double()
+            weight, bias = after @ first.weight.flatten(1).double(), after @ first.bias.double() + second.bias.double()
+        weight, bias = weight.to(second.weight.dtype), bias.to(second.weight.dtype)
         self.channels_first = channels_first
         self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias[:, None] if channels_first else bias)
 
@@ -115,9 +115,9 @@ class _Sampling(nn.Module):
         super().__init__()
         self.offsets, self.weights = attention.sampling_offsets, attention.attention_weights
         self.values = nn.ModuleList(_Projection(one, attention.value_proj, channels_first=True) for one in projections)
-        self.values_bias = nn.Parameter(attention.value_proj.bias.detach().clone()[:, None])
         self.output = attention.output_proj
-        self.heads, self.points, self.scale = attention.n_heads, attention.n_points, attention.offset_scale
+        self.heads, self.points = attention.n_heads, attention.n_points
+        self.reach = attention.offset_scale / attention.n_points  # of an offset of 1, in sides of the box
         self.sample = {"default": _between, "discrete": _nearest}[attention.method]
 
     def forward(self, asking: Tensor, places: Tensor, maps: Sequence[Tensor]) -> Tensor:
@@ -125,15 +125,14 @@ class _Sampling(nn.Module):
         number, queries, _ = asking.shape
         shape = (number, queries, self.heads, len(maps), self.points)
         weights = F.softmax(self.weights(asking).view(*shape[:3], -1), -1).view(shape)
-        offsets = self.offsets(asking).view(*shape, 2) / self.points * self.scale
+        offsets = self.offsets(asking).view(*shape, 2) * self.reach
         centres, sides = (one.view(number, queries, 1, 1, 1, 2) for one in (places[..., :2], places[..., 2:]))
         where = centres + offsets * sides
         # (n, queries, heads, levels, points, ...) to one (n * heads, queries, points, ...) per level
         where, weights = where.permute(3, 0, 2, 1, 4, 5).flatten(1, 2), weights.permute(3, 0, 2, 1, 4).flatten(1, 2)
         parts = []
         for level, (one, project) in enumerate(zip(maps, self.values, strict=True)):
-            values = project(one.flatten(2)) + self.values_bias
-            values = values.reshape(number * self.heads, -1, *one.shape[2:])
+            values = project(one.flatten(2)).reshape(number * self.heads, -1, *one.shape[2:])
             parts.append((self.sample(values, where[level]) * weights[level][:, None]).sum(-1))
         found = sum(parts[1:], parts[0])
         answer: Tensor = self.output(found.reshape(number, -1, queries).transpose(1, 2))

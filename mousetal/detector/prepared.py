@@ -20,13 +20,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import RTDetrV2ForObjectDetection, RTDetrV2Model
 from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2FrozenBatchNorm2d, RTDetrV2RepVggBlock
 
-from mousetal.detector.config import LEVELS, NetworkConfig
+from mousetal.detector.config import NetworkConfig, map_sides
 from mousetal.detector.decoding import Decoding
 from mousetal.detector.pyramid import Pyramid
 from mousetal.modelconfig import RtdetrConfig
 
 FROZEN_EPS = 1e-5  # the library's own, where batch norms are frozen
-FINEST_STRIDE = 8
 
 
 class Prepared(nn.Module):
@@ -37,10 +36,9 @@ class Prepared(nn.Module):
         model = copy.deepcopy(network.model).eval()
         fold_batch_norms(model)
         merge_branches(model)
-        sides = [config.input.input_size // (FINEST_STRIDE << level) for level in range(LEVELS)]
         layer = NetworkConfig.from_json(config.network, "network").eval_layer
         self.convolutions = Convolutions(model)
-        self.decoding = Decoding(model, layer, sides)
+        self.decoding = Decoding(model, layer, map_sides(config.input.input_size))
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,7 +50,7 @@ class Prepared(nn.Module):
 class Convolutions(nn.Module):
     """From pixels (n, 3, S, S), 0 to 1, to the maps (n, C, H, W) that the decoder looks at, the finest first.
 
-    That is nearly all convolutions, of the published r18vd 50 of 57 GFLOP.
+    That is nearly all convolutions, of the published r18vd 49 of 56 GFLOP.
     """
 
     def __init__(self, model: RTDetrV2Model) -> None:

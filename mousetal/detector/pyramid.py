@@ -10,7 +10,6 @@ afterwards, and nothing is joined. Results change by rounding.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,7 +53,7 @@ class Fusion(nn.Module):
         super().__init__()
         both = (block.conv1.conv, block.conv2.conv)
         self.first, self.second = (_share(both, half) for half in (0, 1))
-        self.activation = copy.deepcopy(block.conv1.activation)
+        self.activation = block.conv1.activation
         self.bottlenecks, self.last = block.bottlenecks, block.conv3
 
     def forward(self, first: Tensor, second: Tensor, enlarge: int = 1) -> Tensor:
