@@ -129,7 +129,7 @@ def count(path: Path, detect_every: int) -> Counts:
     info = video.probe(path)
     plan = Plan(info, DETECTOR, CLASSIFIER, detect_every=detect_every)
     counts.frames, counts.windows = info.num_frames, len(plan.windows.windows(info.num_frames))
-    counts.sampled_frames = len(plan.windows.sampled_frames(info.num_frames))
+    counts.sampled_frames = len(plan.sampled_frames)
     with tempfile.TemporaryDirectory() as folder, _counted_decoding(counts):
         parts = PartFolder(Path(folder), path.name, "")
         analyse_video(path.name, plan, Counting(counts), parts, StageMeter(), lambda frame: None)

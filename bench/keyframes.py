@@ -111,11 +111,12 @@ def main() -> int:
         plan = Plan(info, detector.detector.spec, classifier.spec)
         for way, one in enumerate((plan, replace(plan, detect_every=AUTO))):
             detector.looks, started = 0, time.monotonic()
-            windows = list(analyse(video.decode(info), detector.detect, classifier.classify, one))
+            frames = video.decode(info, wanted=plan.sampled_frames)
+            windows = list(analyse(frames, detector.detect, classifier.classify, one))
             results.append(finish(info.path.name, windows, one))
             seconds[way] += time.monotonic() - started
         likeness = compare(*results)
-        likeness.looks, likeness.frames = detector.looks, len(plan.windows.sampled_frames(info.num_frames))
+        likeness.looks, likeness.frames = detector.looks, len(plan.sampled_frames)
         print(f"{info.path.name:40} {likeness}", flush=True)
         total.add(likeness)
     print(f"{'all':40} {total}  (seconds {seconds[0]:.0f} and {seconds[1]:.0f})")

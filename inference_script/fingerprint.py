@@ -22,7 +22,7 @@ from mousetal.types import ClassifierSpec, DetectorSpec
 log = logging.getLogger(__name__)
 
 # Raised when the same input would give other results than before, so that old ones are made again.
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 # Where a model runs, and what it is called, does not change what it says.
 WITHOUT_EFFECT = ("device", "name", "assumptions")
 

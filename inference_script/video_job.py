@@ -105,7 +105,7 @@ def _go_on(
     company: Company,
 ) -> None:
     """Append to ``results`` all windows that are not there yet, writing a part every now and then and when it stops."""
-    frames = decode(plan.info, resume_frame(results, plan))
+    frames = decode(plan.info, resume_frame(results, plan), plan.sampled_frames)
     stored, last_part = len(results), time.monotonic()
     stream = analyse(frames, models.detect, models.classify, plan, done=tuple(results), meter=meter)
     try:

@@ -7,15 +7,15 @@ would change the crop by more than ``MAX_LOSS`` is in doubt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 
-from mousetal.geometry import interpolate, iou
-from mousetal.motion import Neighbourhood, longer_side
+from mousetal.geometry import interpolate, ious, union
+from mousetal.motion import Neighbourhood, Pictures
 from mousetal.plan import Plan
-from mousetal.types import Float64Array, UInt8Array
+from mousetal.types import Float64Array
 
 MAX_LOSS = 0.03  # of a crop, as one minus its overlap (IoU)
 OUTWARD = np.array([-1.0, -1.0, 1.0, 1.0])  # edges times this grow as they move out
@@ -26,7 +26,7 @@ def in_doubt(
     frames: Sequence[int],
     boxes: Mapping[int, Float64Array | None],
     plan: Plan,
-    image_of: Callable[[int], UInt8Array],
+    pictures: Pictures,
     scene_starts: set[int],
 ) -> set[int]:
     """Which of a window's frames must be looked at before its crop is to be trusted, at most one between any two looks.
@@ -36,8 +36,7 @@ def in_doubt(
     ``scene_starts`` are frames that begin a scene; a look lies on either side of each.
     """
     asked: set[int] = set()
-    between: dict[tuple[int, int], list[int]] = {}
-    ways: dict[int, Float64Array] = {}
+    ways: dict[tuple[int, int], tuple[list[int], Float64Array]] = {}  # between two looks: the frames, boxes (n, 4)
     for start, end in pairwise(boxes):
         skipped, a, b = [frame for frame in frames if start < frame < end], boxes[start], boxes[end]
         if not skipped or (a is None and b is None):
@@ -46,27 +45,26 @@ def in_doubt(
             asked.add(skipped[len(skipped) // 2])
             continue
         times = plan.info.pts_seconds[[start, *skipped, end]]
-        for frame, share in zip(skipped, (times[1:-1] - times[0]) / (times[-1] - times[0]), strict=True):
-            ways[frame] = interpolate(a, b, float(share))
-        between[start, end] = skipped
-    if not between:
+        ways[start, end] = skipped, interpolate(a, b, (times[1:-1, None] - times[0]) / (times[-1] - times[0]))
+    if not ways:
         return asked
+    passed = np.concatenate([way for _, way in ways.values()])
     seen = [box for frame in frames if (box := boxes.get(frame)) is not None]
-    known = _outermost(seen or list(ways.values()))
+    known = union(seen or passed)
     looks = {look: box for look, box in boxes.items() if box is not None}
-    whole = _outermost([known, *ways.values()])
-    around = Neighbourhood(whole, looks, (plan.info.width, plan.info.height), image_of)
+    around = Neighbourhood(union([known, *passed]), looks, pictures)
     beside = _besides(boxes, around, scene_starts)
-    for (start, end), skipped in between.items():
+    for (start, end), (skipped, way) in ways.items():
         else_moves = np.maximum(beside.get(start, NOTHING), beside.get(end, NOTHING))
-        losses = {}
-        for frame in skipped:
+        out = np.maximum(way * OUTWARD, known * OUTWARD)
+        for place, frame in enumerate(skipped):
             moved = around.moved(frame, start, end)
-            there = [known, ways[frame]] if moved is None else [known, ways[frame], moved - else_moves * OUTWARD]
-            losses[frame] = 1 - iou(*(_square(box, plan.classifier.crop_padding) for box in (known, _outermost(there))))
-        worst = max(losses, key=lambda frame: losses[frame])
+            if moved is not None:
+                out[place] = np.maximum(out[place], moved * OUTWARD - else_moves)
+        losses = 1 - ious(_squares(out * OUTWARD, plan), _squares(known[None], plan))
+        worst = int(losses.argmax())
         if losses[worst] > MAX_LOSS:
-            asked.add(worst)
+            asked.add(skipped[worst])
     return asked
 
 
@@ -85,12 +83,10 @@ def _besides(
     return found
 
 
-def _outermost(boxes_xyxy: Sequence[Float64Array]) -> Float64Array:
-    edges: Float64Array = np.max(np.asarray(boxes_xyxy) * OUTWARD, axis=0) * OUTWARD
-    return edges
-
-
-def _square(box_xyxy: Float64Array, padding: float) -> Float64Array:
-    """`geometry.square` before it is rounded to whole pixels, which would pass for movement where animals are small."""
-    centre, half = (box_xyxy[:2] + box_xyxy[2:]) / 2, longer_side(box_xyxy) * (0.5 + padding)
-    return np.concatenate([centre - half, centre + half])
+def _squares(boxes_xyxy: Float64Array, plan: Plan) -> Float64Array:
+    """`geometry.square` of boxes (n, 4) before it is rounded to whole pixels, which would pass for movement where
+    animals are small.
+    """
+    centre, sides = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2, boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    half = np.maximum(sides.max(axis=1, keepdims=True), 1.0) * (0.5 + plan.classifier.crop_padding)
+    return np.concatenate([centre - half, centre + half], axis=1)

@@ -30,14 +30,26 @@ def union(boxes_xyxy: npt.ArrayLike) -> Float64Array:
 
 def iou(a_xyxy: npt.ArrayLike, b_xyxy: npt.ArrayLike) -> float:
     """Intersection over union of two boxes, 0..1; 0 when both are empty."""
-    a, b = np.asarray(a_xyxy, np.float64), np.asarray(b_xyxy, np.float64)
-    overlap = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
-    whole = np.clip(a[2:] - a[:2], 0, None).prod() + np.clip(b[2:] - b[:2], 0, None).prod() - overlap
-    return float(overlap / whole) if whole > 0 else 0.0
+    return float(ious(np.asarray(a_xyxy, np.float64), np.asarray(b_xyxy, np.float64)))
 
 
-def interpolate(a_xyxy: npt.ArrayLike, b_xyxy: npt.ArrayLike, t: float) -> Float64Array:
-    """The box a share ``t`` of the way from a (t = 0) to b (t = 1); float64 (4,). Between equal boxes it is that."""
+def ious(a_xyxy: Float64Array, b_xyxy: Float64Array) -> Float64Array:
+    """Intersection over union, as `iou`, of boxes (..., 4) that are broadcast against each other; float64 (...)."""
+    overlap = _areas(np.minimum(a_xyxy[..., 2:], b_xyxy[..., 2:]) - np.maximum(a_xyxy[..., :2], b_xyxy[..., :2]))
+    whole = _areas(a_xyxy[..., 2:] - a_xyxy[..., :2]) + _areas(b_xyxy[..., 2:] - b_xyxy[..., :2]) - overlap
+    return np.divide(overlap, whole, out=np.zeros_like(whole), where=whole > 0)
+
+
+def _areas(sides: Float64Array) -> Float64Array:
+    positive = np.maximum(sides, 0)
+    return np.asarray(positive[..., 0] * positive[..., 1])
+
+
+def interpolate(a_xyxy: npt.ArrayLike, b_xyxy: npt.ArrayLike, t: float | Float64Array) -> Float64Array:
+    """The box a share ``t`` of the way from a (t = 0) to b (t = 1); float64 (4,), or (n, 4) for shares (n, 1).
+
+    Between equal boxes it is that.
+    """
     a, b = np.asarray(a_xyxy, np.float64), np.asarray(b_xyxy, np.float64)
     between: Float64Array = a + (b - a) * t  # so that rounding, of which a crop could get a pixel larger, has no part
     return between

@@ -31,6 +31,7 @@ from itertools import islice
 import numpy as np
 
 from mousetal.doubt import in_doubt
+from mousetal.motion import Pictures
 from mousetal.plan import Plan, first_look
 from mousetal.types import Detections, UInt8Array, Window
 
@@ -54,8 +55,10 @@ class Looks:
     def __init__(
         self, plan: Plan, image_of: Callable[[int], UInt8Array], known: Sequence[Detections] = (), num_done: int = 0
     ) -> None:
-        self._plan, self._image_of = plan, image_of
-        self._sampled = plan.windows.sampled_frames(plan.info.num_frames)
+        self._plan = plan
+        self._pictures = Pictures(image_of, (plan.info.width, plan.info.height))
+        self._spacing, self._most_undecided = plan.key_spacing, most_undecided(plan)
+        self._sampled = plan.sampled_frames
         self._news = threading.Condition()
         self._is_closed = self._is_over = False
         self._frames: list[int] = []  # that came, from `needed_from` on
@@ -81,7 +84,7 @@ class Looks:
         """The first frame whose pixels may still be asked for: a key at or before the first undecided window."""
         with self._news:
             window = self._first_undecided
-            return self._plan.info.num_frames if window is None else first_look(window, self._sampled, self._plan)
+            return self._plan.info.num_frames if window is None else first_look(window, self._sampled, self._spacing)
 
     def add(self, frame: int, begins_scene: bool = False) -> list[int]:
         """Take the next frame in; keys to be looked at in any case: none, it, or with it the last one of a scene."""
@@ -162,12 +165,12 @@ class Looks:
         return keys
 
     def _block(self, frame: int) -> int:
-        return int(np.searchsorted(self._sampled, frame)) // self._plan.key_spacing
+        return int(np.searchsorted(self._sampled, frame)) // self._spacing
 
     def _has_room(self) -> bool:
         """Whether fewer frames than `most_undecided` came that may still be asked about."""
         undecided = len(self._frames) - bisect_left(self._frames, self.needed_from)
-        return undecided < most_undecided(self._plan)
+        return undecided < self._most_undecided
 
     @property
     def _first_undecided(self) -> Window | None:
@@ -207,7 +210,7 @@ class Looks:
 
     def _around(self, window: Window) -> list[int]:
         """The keys on a window's frames, with one before and one after them."""
-        first = first_look(window, self._sampled, self._plan)  # a frame that came after it has its key there, or later
+        first = first_look(window, self._sampled, self._spacing)  # the key of frames after it is there, or later
         return self._keys[bisect_left(self._keys, first) : bisect_left(self._keys, window.frame_indices[-1]) + 1]
 
     def _asks_for(self, one: _Open) -> set[int]:
@@ -215,7 +218,7 @@ class Looks:
         looks = sorted({*self._around(one.window), *one.looks})
         boxes = {frame: self._answers[frame].best_box(self._plan.detector.score_threshold) for frame in looks}
         frames = [frame for frame in sorted({*one.window.frame_indices}) if self._came(frame)]
-        return in_doubt(frames, boxes, self._plan, self._image_of, self._scene_starts)
+        return in_doubt(frames, boxes, self._plan, self._pictures, self._scene_starts)
 
     def _came(self, frame: int) -> bool:
         place = bisect_left(self._frames, frame)
@@ -228,6 +231,7 @@ class Looks:
         del self._keys[: bisect_left(self._keys, first)]
         for frame in [frame for frame in self._answers if frame < first]:
             del self._answers[frame]
+        self._pictures.forget_before(first)
 
 
 def most_undecided(plan: Plan) -> int:

@@ -11,8 +11,7 @@ hold in caches), and threads that share one item wait for each other, most of al
 from __future__ import annotations
 
 import warnings
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -33,12 +32,12 @@ class Graph:
     """A model of OpenVINO's own (`converted`, or one stored), ready to compute.
 
     In int8 it computes what the model says is to be int8, and the rest in bf16 where the CPU can, else in float32.
-    May be used from several threads at once; of these as many compute as items of a batch would.
     Raises SettingsError when this CPU has no arithmetic of ``precision``.
     """
 
     def __init__(self, model: Any, precision: str, threads: int) -> None:
-        core = openvinoquiet.imported().Core()
+        openvino = openvinoquiet.imported()
+        core = openvino.Core()
         able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision in CAPABILITIES and CAPABILITIES[precision] not in able:
             raise SettingsError(f"this CPU computes no {precision}")
@@ -57,30 +56,42 @@ class Graph:
             "INFERENCE_NUM_THREADS": cores // copies,
             **({"ENABLE_CPU_PINNING": False} if copies > 1 else {}),
         }
-        self._idle: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(copies):
-            compiled = core.compile_model(model, "CPU", settings)
-            for _ in range(streams // copies):
-                self._idle.put(compiled.create_infer_request())
-        self.shapes = [tuple(output.shape) for output in compiled.outputs]
-        self._pool = ThreadPoolExecutor(streams, "openvino")
+        compiled = [core.compile_model(model, "CPU", settings) for _ in range(copies)]
+        self.shapes = [tuple(output.shape) for output in compiled[0].outputs]
+        self._queues = [openvino.AsyncInferQueue(one, streams // copies) for one in compiled]
+        for queue in self._queues:
+            queue.set_callback(self._keep)
+        self._results: list[Float32Array] = []
+        self._compiled = compiled[0]
+        self._idle: SimpleQueue[Any] = SimpleQueue()  # requests of `one`, as many as were ever under way at a time
 
     def __call__(self, items: UInt8Array) -> tuple[Float32Array, ...]:
-        """All outputs for a batch of items."""
-        results = tuple(np.empty((len(items), *shape[1:]), np.float32) for shape in self.shapes)
-        for number, answer in enumerate(self._pool.map(self.one, (item[None] for item in items))):
-            for result, found in zip(results, answer, strict=True):
-                result[number] = found[0]
-        return results
+        """All outputs for a batch of items. Not safe for use from several threads at once."""
+        self._results = [np.empty((len(items), *shape[1:]), np.float32) for shape in self.shapes]
+        for number in range(len(items)):
+            self._queues[number % len(self._queues)].start_async({0: items[number : number + 1]}, number)
+        for queue in self._queues:
+            queue.wait_all()
+        return tuple(self._results)
 
-    def one(self, *inputs: UInt8Array | Float32Array) -> tuple[Float32Array, ...]:
-        """All outputs for one item, (1, ...) for each input, while the caller waits."""
-        request = self._idle.get()
+    def one(self, *inputs: Float32Array) -> tuple[Float32Array, ...]:
+        """All outputs for one item, (1, ...) for each input, while the caller waits.
+
+        May be called from several threads at once; of these as many compute as items of a batch would.
+        """
+        try:
+            request = self._idle.get_nowait()
+        except Empty:
+            request = self._compiled.create_infer_request()
         try:
             request.infer(list(inputs), share_inputs=True)
             return tuple(np.array(request.get_output_tensor(place).data) for place in range(len(self.shapes)))
         finally:
             self._idle.put(request)
+
+    def _keep(self, request: Any, number: int) -> None:
+        for place, result in enumerate(self._results):
+            result[number] = request.get_output_tensor(place).data[0]
 
 
 def side_by_side(threads: int) -> int:

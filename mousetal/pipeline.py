@@ -125,7 +125,7 @@ class _Analysis:
         gaps = [gap.end_frame for result in done for gap in result.missing]
         self._first_news = max([self._known_through + 1, *gaps])  # what was missing before is in `done`
         self._first_frame = resume_frame(done, plan)
-        self._sampled_frames = plan.windows.sampled_frames(self._total)
+        self._sampled_frames = plan.sampled_frames
         self._frames = Relay(prefetch(self._sampled(frames), plan.prefetch_frames))
         self._ring = FrameRing()
         is_sparse = plan.key_spacing > 1

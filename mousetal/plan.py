@@ -50,6 +50,11 @@ class Plan:
         return WindowPlan.for_video(self.classifier, self.info.fps, self.reference_compat)
 
     @property
+    def sampled_frames(self) -> Int64Array:
+        """The numbers of the frames that windows take, ascending: no other frame's pixels are of use."""
+        return self.windows.sampled_frames(self.info.num_frames)
+
+    @property
     def key_spacing(self) -> int:
         """How many sampled frames apart the detector looks in any case, so that every window holds two such looks.
 
@@ -84,11 +89,10 @@ def resume_frame(done: Sequence[WindowResult], plan: Plan) -> int:
     if window is None:
         return plan.info.num_frames
     backwards = (found.frame_index for result in reversed(done) for found in reversed(result.detections))
-    sampled = plan.windows.sampled_frames(plan.info.num_frames)
-    return min([first_look(window, sampled, plan), *islice(backwards, HISTORY + 1)])
+    return min([first_look(window, plan.sampled_frames, plan.key_spacing), *islice(backwards, HISTORY + 1)])
 
 
-def first_look(window: Window, sampled_frames: Int64Array, plan: Plan) -> int:
+def first_look(window: Window, sampled_frames: Int64Array, key_spacing: int) -> int:
     """The key at a window's first frame or the last one before it, if no frame is missing there (`looks`)."""
     place = int(np.searchsorted(sampled_frames, window.frame_indices[0]))
-    return int(sampled_frames[place - place % plan.key_spacing])
+    return int(sampled_frames[place - place % key_spacing])

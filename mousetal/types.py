@@ -74,7 +74,7 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One decoded frame: ``rgb`` is uint8 (height, width, 3), as displayed (rotation applied)."""
+    """One decoded frame: ``rgb`` is uint8 (height, width, 3), as displayed (rotation applied); empty if not wanted."""
 
     index: int
     pts_seconds: float

@@ -31,10 +31,11 @@ from av.video.stream import VideoStream
 
 from mousetal.container import FrameIndex, frame_index, open_container, packets, video_stream
 from mousetal.errors import VideoError
-from mousetal.types import Frame, UInt8Array, VideoInfo
+from mousetal.types import Frame, Int64Array, UInt8Array, VideoInfo
 
 log = logging.getLogger(__name__)
 
+NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 LONGEST_B_RUN = 8  # some encoders call all pictures B; holding them back has to end somewhere
 # A frame number and its picture; None for a packet that could not be decoded.
 NumberedPicture = tuple[int, VideoFrame | None]
@@ -78,8 +79,11 @@ def probe(path: Path) -> VideoInfo:
         )
 
 
-def decode(info: VideoInfo, start_frame: int = 0) -> Iterator[Frame]:
+def decode(info: VideoInfo, start_frame: int = 0, wanted: Int64Array | None = None) -> Iterator[Frame]:
     """The file's frames from ``start_frame`` on, in order of presentation, each once; ``rgb`` is as displayed.
+
+    ``wanted`` are the numbers of the frames whose pixels are of use. The others come without (0, 0, 3): to make them
+    colours costs as much as to decode them.
 
     Numbers increase strictly and skip frames that can't be decoded. Colours are converted by the matrix and range that
     the file declares; where it declares none, bt601 and limited range are assumed, as most players do for small sizes.
@@ -87,10 +91,10 @@ def decode(info: VideoInfo, start_frame: int = 0) -> Iterator[Frame]:
     """
     if not 0 <= start_frame <= info.num_frames:
         raise ValueError(f"start_frame must be in 0..{info.num_frames}, got {start_frame}")
-    return _decode(info, start_frame)
+    return _decode(info, start_frame, wanted)
 
 
-def _decode(info: VideoInfo, start_frame: int) -> Iterator[Frame]:
+def _decode(info: VideoInfo, start_frame: int, wanted: Int64Array | None) -> Iterator[Frame]:
     index = frame_index(info.path)
     if len(index) != info.num_frames:
         raise VideoError(
@@ -98,8 +102,10 @@ def _decode(info: VideoInfo, start_frame: int) -> Iterator[Frame]:
             "Start again when the file is complete."
         )
     to_rgb = _RgbConverter(info)
+    is_wanted = np.full(info.num_frames, wanted is None)
+    is_wanted[[] if wanted is None else wanted] = True
     for number, picture in _sound_pictures(info.path, index, start_frame):
-        yield Frame(number, float(index.seconds[number]), to_rgb(picture))
+        yield Frame(number, float(index.seconds[number]), to_rgb(picture) if is_wanted[number] else NO_PIXELS)
 
 
 def _sound_pictures(path: Path, index: FrameIndex, start_frame: int) -> Iterator[tuple[int, VideoFrame]]:

@@ -39,7 +39,8 @@ def analyse_video(path: Path, detector: mousetal.detector.Detector, classifier: 
     """One video through the library's pipeline, with the networks in this process."""
     info = video.probe(path)
     plan = Plan(info, detector.spec, classifier.spec, detect_every=AUTO)
-    return finish(path.name, list(analyse(video.decode(info), detector.detect, classifier.classify, plan)), plan)
+    frames = video.decode(info, wanted=plan.sampled_frames)
+    return finish(path.name, list(analyse(frames, detector.detect, classifier.classify, plan)), plan)
 
 
 def render(seeds: Iterable[int], folder: Path) -> list[Path]:

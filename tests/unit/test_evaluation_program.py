@@ -160,7 +160,7 @@ def test_what_was_analysed_is_not_analysed_again_unless_what_decides_it_has_chan
 ) -> None:
     out, analysed = tmp_path / "out", []
     decode = video.decode
-    monkeypatch.setattr(analysis.video, "decode", lambda info: (analysed.append(info.path.name), decode(info))[1])
+    monkeypatch.setattr(analysis.video, "decode", lambda info, wanted: analysed.append(info.path.name) or decode(info))
     evaluate.main(flags(dataset, model, out))
     before = content(out)
     analysed.clear()
@@ -183,7 +183,7 @@ def test_another_precision_is_computed_anew_and_the_same_one_is_not(
 ) -> None:
     out, analysed = tmp_path / "out", []
     decode = video.decode
-    monkeypatch.setattr(analysis.video, "decode", lambda info: (analysed.append(info.path.name), decode(info))[1])
+    monkeypatch.setattr(analysis.video, "decode", lambda info, wanted: analysed.append(info.path.name) or decode(info))
     counts = []
     for precision in ("fp32", "bf16", "bf16", "fp32"):
         assert evaluate.main([*flags(dataset, model, out), "--precision", precision]) == 0

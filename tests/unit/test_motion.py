@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mousetal.motion import POINTS, Neighbourhood
+from mousetal.motion import POINTS, Neighbourhood, Pictures
 from mousetal.types import Float64Array, UInt8Array
 
 WIDTH, HEIGHT = 320, 240
@@ -24,7 +24,7 @@ def picture(*places: tuple[int, int, int, int], noise: int = 0) -> UInt8Array:
 
 def moved(before: UInt8Array, now: UInt8Array, after: UInt8Array, box: tuple[float, ...]) -> Float64Array | None:
     whole = np.array(box, float)
-    around = Neighbourhood(whole, {0: whole, 2: whole}, (WIDTH, HEIGHT), [before, now, after].__getitem__)
+    around = Neighbourhood(whole, {0: whole, 2: whole}, Pictures([before, now, after].__getitem__, (WIDTH, HEIGHT)))
     return around.moved(1, 0, 2)
 
 

@@ -97,6 +97,14 @@ def test_probe_counts_what_decode_delivers(known: Known) -> None:
     assert is_video(known.info.path)
 
 
+def test_frames_that_are_not_wanted_come_without_pixels(known: Known) -> None:
+    wanted = np.arange(1, known.info.num_frames, 3)
+    found = list(decode(known.info, wanted=wanted))
+    assert [(one.index, one.pts_seconds) for one in found] == [(one.index, one.pts_seconds) for one in known.frames]
+    for one, frame in zip(found, known.frames, strict=True):
+        np.testing.assert_array_equal(one.rgb, frame.rgb if frame.index in wanted else np.empty((0, 0, 3), np.uint8))
+
+
 def test_starting_late_gives_the_same_frames_as_skipping(known: Known) -> None:
     for start in {round(place * len(known.frames)) for place in (0.02, 0.33, 0.6, 0.98, 1.0)}:
         late = list(decode(known.info, start))

@@ -119,7 +119,7 @@ def analyse_entry(
     info = video.probe(dataset.video_path(entry))
     plan = Plan(info, spec, classifier.spec, detect_every=AUTO if detector else 1)
     detect = detector.detect if detector else detect_stored(boxes)
-    windows = analyse(video.decode(info), detect, classifier.classify, plan)
+    windows = analyse(video.decode(info, wanted=plan.sampled_frames), detect, classifier.classify, plan)
     result = finish(entry.path, list(windows), plan)
     records.write_video(output, result, mark)
     return result
