@@ -26,6 +26,7 @@ FOLDERS = {
     "predictions": (".json",),
     "windows": (".npz",),
     "boxes": (".csv",),
+    "logs": (".log",),
     "thumbnails": (".jpg",),
     ".parts": (".npz", ".txt"),
     "SLY_project": (".json",),

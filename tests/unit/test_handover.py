@@ -15,7 +15,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="skipped: only root can
 OURS = (
     ".lock", ".hashes.json", "intervals.csv", "run.json", "predictions/cage 1/a.mp4.json", "windows/a.mp4.npz",
     "boxes/a.mp4.csv", "thumbnails/a.mp4/00000010-00000020.jpg", ".parts/a.mp4/key.txt", "windows/.mousetal-1-ab",
-    "videos/predictions/a.mp4.json", "videos/SLY_project/meta.json",
+    "videos/predictions/a.mp4.json", "videos/SLY_project/meta.json", "logs/detector.log",
 )  # fmt: skip
 
 
@@ -42,6 +42,7 @@ def test_an_empty_folder_and_our_results_hold_nothing_strange(tmp_path: Path, na
         (("thesis.docx",), "thesis.docx"),
         ((*OURS, "thesis.docx"), "thesis.docx"),
         ((*OURS, "predictions/thesis.docx"), "predictions/thesis.docx"),
+        ((*OURS, "logs/thesis.docx"), "logs/thesis.docx"),
         ((*OURS, "videos/raw.mp4"), "videos/raw.mp4"),
         (("predictions/a.json",), "predictions/a.json"),
         (("run.json",), "run.json"),
