@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from mousetal.geometry import interpolate, ious, union
-from mousetal.motion import Neighbourhood, Pictures
+from mousetal.motion import Neighbourhood, Pictures, longer_side
 from mousetal.plan import Plan
 from mousetal.types import Float64Array
 
@@ -87,6 +87,6 @@ def _squares(boxes_xyxy: Float64Array, plan: Plan) -> Float64Array:
     """`geometry.square` of boxes (n, 4) before it is rounded to whole pixels, which would pass for movement where
     animals are small.
     """
-    centre, sides = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2, boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    half = np.maximum(sides.max(axis=1, keepdims=True), 1.0) * (0.5 + plan.classifier.crop_padding)
+    centre = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    half = longer_side(boxes_xyxy)[:, None] * (0.5 + plan.classifier.crop_padding)
     return np.concatenate([centre - half, centre + half], axis=1)

@@ -51,7 +51,7 @@ class Part:
         """What surrounds a box, in which an animal is ``side`` pixels long."""
         scale = max(1, round(side / POINTS))
         step = max(1, scale // SPARE)
-        averaged = max(1, round(scale / step))
+        averaged = round(scale / step)
         cell, reach, last = GRID * step * averaged, REACH * side, np.array(frame_size) - 1
         start = np.floor(box_xyxy[:2] - reach).astype(int).clip(0, last) // cell * cell
         end = -(np.ceil(box_xyxy[2:] + reach).astype(int).clip(start + 1, last + 1) // -cell) * cell
@@ -100,7 +100,7 @@ class Neighbourhood:
     """
 
     def __init__(self, box_xyxy: Float64Array, looks: Mapping[int, Float64Array], pictures: Pictures) -> None:
-        side = statistics.median(longer_side(box) for box in looks.values())
+        side = float(np.median(longer_side(np.stack([*looks.values()]))))
         self._pictures, self._part = pictures, Part.around(box_xyxy, side, pictures.frame_size)
         self._corner = np.array(self._part.xyxy[:2] * 2)
         contrast = statistics.median(self._contrast(frame, box) for frame, box in looks.items())
@@ -131,6 +131,7 @@ class Neighbourhood:
         return abs(float(np.median(inside)) - float(np.median(picture[outside])))
 
 
-def longer_side(box_xyxy: Float64Array) -> float:
-    """In pixels, at least 1."""
-    return float(max(*(box_xyxy[2:] - box_xyxy[:2]), 1.0))
+def longer_side(boxes_xyxy: Float64Array) -> Float64Array:
+    """Of boxes (..., 4), float64 (...) in pixels, at least 1."""
+    longer: Float64Array = (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).max(axis=-1)
+    return np.maximum(longer, 1.0)

@@ -77,7 +77,7 @@ class Graph:
     def one(self, *inputs: Float32Array) -> tuple[Float32Array, ...]:
         """All outputs for one item, (1, ...) for each input, while the caller waits.
 
-        May be called from several threads at once; of these as many compute as items of a batch would.
+        May be called from several threads at once; of these as many compute as items of a batch would, in int8 one.
         """
         try:
             request = self._idle.get_nowait()

@@ -82,8 +82,8 @@ def probe(path: Path) -> VideoInfo:
 def decode(info: VideoInfo, start_frame: int = 0, wanted: Int64Array | None = None) -> Iterator[Frame]:
     """The file's frames from ``start_frame`` on, in order of presentation, each once; ``rgb`` is as displayed.
 
-    ``wanted`` are the numbers of the frames whose pixels are of use. The others come without (0, 0, 3): to make them
-    colours costs as much as to decode them.
+    ``wanted`` are the numbers of the frames whose pixels are of use, None for all. The others come without, (0, 0, 3):
+    to convert them would cost a third of decoding them or, where frames are small, more than that.
 
     Numbers increase strictly and skip frames that can't be decoded. Colours are converted by the matrix and range that
     the file declares; where it declares none, bt601 and limited range are assumed, as most players do for small sizes.
@@ -103,7 +103,8 @@ def _decode(info: VideoInfo, start_frame: int, wanted: Int64Array | None) -> Ite
         )
     to_rgb = _RgbConverter(info)
     is_wanted = np.full(info.num_frames, wanted is None)
-    is_wanted[[] if wanted is None else wanted] = True
+    if wanted is not None:
+        is_wanted[wanted] = True
     for number, picture in _sound_pictures(info.path, index, start_frame):
         yield Frame(number, float(index.seconds[number]), to_rgb(picture) if is_wanted[number] else NO_PIXELS)
 

@@ -1,11 +1,9 @@
-"""Video: one contract over every kind of file, then damage, bad files, and what they are told to the user as."""
+"""Video: one contract over every kind of sound file, its colours, and what is told of it."""
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from itertools import islice
@@ -15,11 +13,10 @@ import av
 import numpy as np
 import pytest
 
-from mousetal.errors import VideoError
 from mousetal.types import Frame, VideoInfo
 from mousetal.video import decode, is_video, probe
 from tests.fixtures import videos
-from tests.fixtures.videos import SAMPLES, Sample, burnt_in_number, write_video
+from tests.fixtures.videos import SAMPLES, Sample, burnt_in_number, same
 
 SHARED_VIDEOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "real"
 REAL_VIDEOS = (
@@ -61,14 +58,6 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
 @pytest.fixture(params=[sample.name for sample in SAMPLES])
 def known(request: pytest.FixtureRequest, samples: Samples) -> Known:
     return samples(request.param)
-
-
-def same(ours: Frame, other: Frame) -> bool:
-    return (
-        ours.index == other.index
-        and ours.pts_seconds == other.pts_seconds
-        and bool(np.array_equal(ours.rgb, other.rgb))
-    )
 
 
 def test_every_frame_is_the_one_that_its_number_says(known: Known) -> None:
@@ -219,199 +208,3 @@ def test_a_file_without_times_says_so(samples: Samples) -> None:
 def test_starting_outside_the_video_is_refused_at_once(samples: Samples) -> None:
     with pytest.raises(ValueError, match=r"0\.\.40, got 41"):
         decode(samples("plain_h264").info, 41)
-
-
-# --- damage ----------------------------------------------------------------------------------------------------------
-
-DAMAGED = {
-    "h264": (".mp4", {"options": videos.X264}),
-    "h264_b_frames": (".mp4", {"b_frames": 3, "options": videos.X264}),
-    "mpeg4_avi": (".avi", {"codec": "mpeg4", "options": videos.X264}),
-    "mpeg4_b_frames_mkv": (".mkv", {"codec": "mpeg4", "b_frames": 2, "options": videos.X264}),
-    "h264_avi_without_times": (".avi", {"b_frames": 3, "options": videos.X264}),
-    "mjpeg": (".avi", {"codec": "mjpeg", "pixel_format": "yuvj420p", "colour": (5, 2)}),
-}
-
-
-@pytest.mark.parametrize("kind", DAMAGED)
-@pytest.mark.parametrize("packet", [16, 24, 39], ids=["predicted", "key", "last"])
-def test_damage_leaves_a_gap_and_later_frames_keep_their_numbers(tmp_path: Path, kind: str, packet: int) -> None:
-    suffix, settings = DAMAGED[kind]
-    path = write_video(tmp_path / f"damaged{suffix}", **settings)
-    sound = list(decode(probe(path)))
-    keep = 0.3 if kind == "mjpeg" else 0.6  # noise that decoders notice; not all is
-    os.utime(videos.overwrite_packets(path, [packet], keep=keep), ns=(0, 0))
-
-    info = probe(path)
-    frames = list(decode(info))
-
-    assert info.num_frames == 40
-    assert 40 - 14 <= len(frames) < 40
-    assert [burnt_in_number(frame.rgb) for frame in frames] == [frame.index for frame in frames]
-    assert all(same(frame, sound[frame.index]) for frame in frames), "a patched-up picture was delivered"
-
-
-@pytest.mark.parametrize(("kind", "packet"), [("h264_b_frames", 13), ("mpeg4_b_frames_mkv", 10)])
-def test_pictures_shown_before_the_damaged_one_they_depend_on_are_not_delivered(
-    tmp_path: Path, kind: str, packet: int
-) -> None:
-    suffix, settings = DAMAGED[kind]
-    path = write_video(tmp_path / f"damaged{suffix}", **settings)
-    sound = list(decode(probe(path)))
-    os.utime(videos.overwrite_packets(path, [packet], keep=0.6), ns=(0, 0))
-
-    frames = list(decode(probe(path)))
-
-    assert 24 < len(frames) < 40
-    assert all(same(frame, sound[frame.index]) for frame in frames)
-
-
-def test_damage_reads_the_same_from_wherever_decoding_starts(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "damaged.mp4", b_frames=3, options=videos.X264)
-    info = probe(videos.overwrite_packets(path, [16], keep=0.6))
-    frames = list(decode(info))
-
-    for start in range(info.num_frames):
-        expected = [frame for frame in frames if frame.index >= start]
-        assert all(same(frame, other) for frame, other in zip(decode(info, start), expected, strict=True))
-
-
-def test_joined_recordings_whose_clock_starts_again_keep_all_frames(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "joined.ts", b_frames=2, options=videos.X264)
-    path.write_bytes(path.read_bytes() * 2)
-    info = probe(path)
-
-    assert [burnt_in_number(frame.rgb) for frame in decode(info)] == [*range(40), *range(40)]
-    assert info.pts_seconds == pytest.approx(np.arange(80) / 30)
-
-
-def test_missing_frames_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = write_video(tmp_path / "damaged.mp4", options=videos.X264)
-    info = probe(videos.overwrite_packets(path, [16], keep=0.6))
-
-    with caplog.at_level(logging.WARNING):
-        delivered = len(list(decode(info)))
-
-    (record,) = caplog.records
-    assert f"missing={40 - delivered} of=40" in record.getMessage()
-
-
-@pytest.mark.parametrize(
-    ("suffix", "settings"),
-    [(".mp4", {}), (".mkv", {}), (".avi", {"codec": "mpeg4"}), (".ts", {}), (".mpg", {"codec": "mpeg1video"})],
-)
-def test_a_file_cut_in_the_middle_gives_its_first_part(tmp_path: Path, suffix: str, settings: dict[str, str]) -> None:
-    info = probe(videos.cut_in_the_middle(tmp_path, suffix, **settings))
-    frames = list(decode(info))
-
-    assert 20 < info.num_frames < 120
-    assert [burnt_in_number(frame.rgb) for frame in frames] == [frame.index for frame in frames]
-    assert info.num_frames - 3 <= len(frames) <= info.num_frames
-    if info.declared_frames is not None:
-        assert info.warnings == (f"the header declares 120 frames, the file holds {info.num_frames}",)
-
-
-# --- files that are none ---------------------------------------------------------------------------------------------
-
-
-Make = Callable[[Path], Path]
-
-
-@pytest.mark.parametrize("make", videos.NOT_VIDEOS)
-def test_what_is_no_video_is_told_in_one_line_with_its_path(tmp_path: Path, make: Make) -> None:
-    path = make(tmp_path)
-
-    assert not is_video(path)
-    with pytest.raises(VideoError) as caught:
-        probe(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (videos.zero_bytes, "empty (0 bytes)"),
-        (videos.garbage, "the content is none that can be read"),
-        (videos.audio_only, "no video stream (found: audio)"),
-        (videos.moov_missing, "'moov'"),
-        (videos.no_frames, "at least one frame expected"),
-        (videos.not_one_frame_decodes, "not one can be decoded"),
-        (videos.unknown_codec, "codec"),
-        (lambda folder: folder / "missing.mp4", "No such file"),
-        (lambda folder: folder, "directory"),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
-def test_the_reason_is_named(tmp_path: Path, make: Make, says: str) -> None:
-    with pytest.raises(VideoError) as caught:
-        probe(make(tmp_path))
-
-    assert says in str(caught.value)
-
-
-def test_an_unreadable_file_is_a_video_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_video(tmp_path / "locked.mp4", num_frames=2)
-
-    def refuse(*_args: object, **_kwargs: object) -> None:
-        raise PermissionError(13, "Permission denied")  # what the system says; root would be let through
-
-    monkeypatch.setattr("mousetal.container.av.open", refuse)
-    assert not is_video(path)
-    with pytest.raises(VideoError, match="Permission denied"):
-        probe(path)
-
-
-def test_a_loop_of_links_is_no_video(tmp_path: Path) -> None:
-    loop = tmp_path / "loop.mp4"
-    loop.symlink_to(loop)
-
-    assert not is_video(loop)
-    with pytest.raises(VideoError, match="symbolic links"):
-        probe(loop)
-
-
-def test_a_pipe_is_no_video_and_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.mp4")
-
-    assert not is_video(tmp_path / "pipe.mp4")
-
-
-def test_a_name_like_an_address_is_a_file_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_video(tmp_path / "plain.mp4", num_frames=2).rename(tmp_path / "http:clip.mp4")
-    monkeypatch.chdir(tmp_path)
-
-    assert probe(Path("http:clip.mp4")).num_frames == 2
-
-
-def test_a_file_replaced_after_it_was_probed_is_refused(tmp_path: Path) -> None:
-    info = probe(write_video(tmp_path / "replaced.mp4", num_frames=4))
-    write_video(info.path, num_frames=6)
-
-    with pytest.raises(VideoError, match="4 frames expected as when it was first read, 6 found"):
-        list(decode(info))
-
-
-def test_a_video_read_back_from_a_record_decodes_without_its_times(tmp_path: Path) -> None:
-    info = probe(write_video(tmp_path / "plain.mp4", num_frames=4))
-
-    assert len(list(decode(replace(info, pts_seconds=np.zeros(0))))) == 4
-
-
-def test_a_stopped_decoder_closes_its_file(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "plain.mp4")
-    frames = decode(probe(path))
-    next(frames)
-    frames.close()  # type: ignore[attr-defined]
-
-    assert not any(Path(link).name == path.name for link in _open_files())
-
-
-def _open_files() -> list[str]:
-    found = []
-    for descriptor in Path("/proc/self/fd").glob("*"):
-        try:
-            found.append(str(descriptor.readlink()))
-        except FileNotFoundError:
-            continue
-    return found
