@@ -22,6 +22,7 @@ from mousetal import acceptance, int8
 from mousetal.acceptance import Tolerances, Verdict
 from mousetal.detector.config import NetworkConfig
 from mousetal.detector.prepared import Prepared
+from mousetal.detector.sampling import ProjectedFirst, SampledFirst
 from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import RtdetrConfig
 from mousetal.modelfolder import Located
@@ -55,7 +56,7 @@ class TorchForward:
     """By torch itself; in float32 the measure of all others. The network is copied."""
 
     def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
-        module = Prepared(network, config)
+        module = Prepared(network, config, SampledFirst if execution.device.type == "cpu" else ProjectedFirst)
         module = module.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if execution.graphs and not execution.compiled:  # which makes them part of what it compiles
             hold_tables(module)

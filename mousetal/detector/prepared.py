@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +22,9 @@ from transformers import RTDetrV2ForObjectDetection, RTDetrV2Model
 from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2FrozenBatchNorm2d, RTDetrV2RepVggBlock
 
 from mousetal.detector.config import NetworkConfig, map_sides
-from mousetal.detector.decoding import Decoding
+from mousetal.detector.decoding import Decoding, Order
 from mousetal.detector.pyramid import Pyramid
+from mousetal.detector.sampling import SampledFirst
 from mousetal.modelconfig import RtdetrConfig
 
 FROZEN_EPS = 1e-5  # the library's own, where batch norms are frozen
@@ -31,14 +33,16 @@ FROZEN_EPS = 1e-5  # the library's own, where batch norms are frozen
 class Prepared(nn.Module):
     """The network from uint8 images (n, S, S, 3) to logits and boxes of the decoder layer that is used."""
 
-    def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig) -> None:
+    def __init__(
+        self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, order: type[Order] = SampledFirst
+    ) -> None:
         super().__init__()
         model = copy.deepcopy(network.model).eval()
         fold_batch_norms(model)
         merge_branches(model)
         layer = NetworkConfig.from_json(config.network, "network").eval_layer
         self.convolutions = Convolutions(model)
-        self.decoding = Decoding(model, layer, map_sides(config.input.input_size))
+        self.decoding = Decoding(model, layer, map_sides(config.input.input_size), order)
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,14 +59,12 @@ class Convolutions(nn.Module):
 
     def __init__(self, model: RTDetrV2Model) -> None:
         super().__init__()
-        self.backbone, self.projections = model.backbone.model, model.encoder_input_proj
-        self.pyramid = Pyramid(model.encoder)
+        whole: Any = model  # the library does not say of what types its parts are
+        self.backbone = whole.backbone.model
+        self.pyramid = Pyramid(whole.encoder, [first for first, _ in whole.encoder_input_proj])
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        found = self.backbone(pixels).feature_maps
-        maps: tuple[Tensor, ...] = self.pyramid(
-            [project(one) for project, one in zip(self.projections, found, strict=True)]
-        )
+        maps: tuple[Tensor, ...] = self.pyramid(self.backbone(pixels).feature_maps)
         return maps
 
 

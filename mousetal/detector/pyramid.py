@@ -1,11 +1,12 @@
 """The hybrid encoder's feature pyramid with less to do: maps are convolved before they are enlarged and joined.
 
-    pyramid = Pyramid(model.encoder)                          # the library's, its batch norms folded
-    maps = pyramid([fine, middle, coarse])                    # (n, C, h, w) each -> as many, as large
+    pyramid = Pyramid(model.encoder, projections)             # the library's, batch norms folded
+    maps = pyramid([fine, middle, coarse])                    # the backbone's, (n, c, h, w) -> (n, C, h, w) each
 
 The library enlarges the coarser map, joins it to the finer one and lets two 1x1 convolutions look at both. These do the
 same to every pixel, so that the coarser map's share of the sum is worked out at a quarter of the places and enlarged
-afterwards, and nothing is joined. Results change by rounding.
+afterwards, and nothing is joined. The projection that gives a finer map its C channels has nothing between it and them,
+and becomes part of them. Results change by rounding.
 """
 
 from __future__ import annotations
@@ -18,21 +19,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2CSPRepLayer
 
+from mousetal.detector.joined import convolution, joined
+
 
 class Pyramid(nn.Module):
     """The library's encoder (RTDetrV2HybridEncoder); its parts are used, not copied, where nothing changes."""
 
-    def __init__(self, encoder: Any) -> None:
+    def __init__(self, encoder: Any, projections: Sequence[nn.Conv2d]) -> None:
         super().__init__()
         # Not the encoder itself: what a module holds in two places pnnx does not take for constant.
         self.attended, self.attention = list(encoder.encode_proj_layers), encoder.aifi
         self.laterals, self.reductions = encoder.lateral_convs, encoder.downsample_convs
-        self.upwards = nn.ModuleList(Fusion(block) for block in encoder.fpn_blocks)
+        # The coarsest map is where it begins, the others come in one by one. What is attended to is projected before.
+        places = range(len(projections) - 2, -1, -1)
+        self.upwards = nn.ModuleList(
+            Fusion(block, None if at in self.attended else projections[at])
+            for at, block in zip(places, encoder.fpn_blocks, strict=True)
+        )
+        done = {at for at, fusion in zip(places, self.upwards, strict=True) if fusion.is_projecting}
+        self.projections = nn.ModuleList(nn.Identity() if at in done else one for at, one in enumerate(projections))
         self.downwards = nn.ModuleList(Fusion(block) for block in encoder.pan_blocks)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """From maps (n, C, h, w), the finest first, to as many of the same sizes."""
-        given = list(maps)
+        """From the backbone's maps (n, c, h, w), the finest first, to as many (n, C, h, w)."""
+        given = [project(one) for project, one in zip(self.projections, maps, strict=True)]
         for place, layers in zip(self.attended, self.attention, strict=True):
             given[place] = layers(given[place])
         coarse = given.pop()
@@ -47,12 +57,18 @@ class Pyramid(nn.Module):
 
 
 class Fusion(nn.Module):
-    """A CSP block of two maps, given apart; ``enlarge`` says how many times larger the second one's sides are."""
+    """A CSP block of two maps, given apart; ``enlarge`` says how many times larger the second one's sides are.
 
-    def __init__(self, block: RTDetrV2CSPRepLayer) -> None:
+    ``projection`` is what the second map would have to go through before; ``is_projecting`` says that it need not.
+    """
+
+    def __init__(self, block: RTDetrV2CSPRepLayer, projection: nn.Conv2d | None = None) -> None:
         super().__init__()
         both = (block.conv1.conv, block.conv2.conv)
         self.first, self.second = (_share(both, half) for half in (0, 1))
+        self.is_projecting = False
+        if projection is not None and _is_less(projection, self.second):
+            self.second, self.is_projecting = convolution(*joined(projection, self.second)), True
         self.activation = block.conv1.activation
         self.bottlenecks, self.last = block.bottlenecks, block.conv3
 
@@ -67,13 +83,14 @@ class Fusion(nn.Module):
 
 def _share(convolutions: Sequence[nn.Conv2d], half: int) -> nn.Conv2d:
     """What 1x1 convolutions, side by side, make of one half of their input's channels; the second has the biases."""
-    weight = torch.cat([one.weight.chunk(2, 1)[half] for one in convolutions])
-    share = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=half == 1, dtype=weight.dtype)
-    with torch.no_grad():
-        share.weight.copy_(weight)
-        if share.bias is not None:
-            share.bias.copy_(torch.cat([_bias(one) for one in convolutions]))
-    return share
+    weight = torch.cat([one.weight.chunk(2, 1)[half].flatten(1) for one in convolutions])
+    return convolution(weight, torch.cat([_bias(one) for one in convolutions]) if half == 1 else None)
+
+
+def _is_less(first: nn.Conv2d, second: nn.Conv2d) -> bool:
+    """Whether two 1x1 convolutions are more to multiply than one that does the same."""
+    single = first.in_channels * second.out_channels
+    return single < first.out_channels * (first.in_channels + second.out_channels)
 
 
 def _bias(convolution: nn.Conv2d) -> Tensor:

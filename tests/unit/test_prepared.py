@@ -12,7 +12,9 @@ from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2FrozenBat
 
 from mousetal.detector import NetworkConfig
 from mousetal.detector.config import VARIANTS
+from mousetal.detector.network import transformers_config
 from mousetal.detector.prepared import Prepared, fold_batch_norms, merge_branches
+from mousetal.detector.pyramid import Pyramid
 from tests.fixtures.detectors import INPUT_SIZE, TINY, random_batch, random_network
 from tests.fixtures.detectors import tiny_config as detector_config
 
@@ -104,3 +106,15 @@ def test_boxes_are_worked_out_for_the_tokens_that_are_kept_only() -> None:
 def test_decoder_layers_after_the_one_that_is_used_are_left_out() -> None:
     sizes = KINDS["wide CSP blocks, an earlier layer"]
     assert len(Prepared(random_network(sizes), detector_config(sizes)).decoding.layers) == 2
+
+
+def test_projections_become_part_of_what_follows_where_that_is_less_to_multiply() -> None:
+    def stays_apart(variant: str) -> list[bool]:
+        with torch.device("meta"):
+            model = RTDetrV2ForObjectDetection(transformers_config(VARIANTS[variant])).model.eval()
+            fold_batch_norms(model)
+            pyramid = Pyramid(model.encoder, [first for first, _ in model.encoder_input_proj])
+        return [isinstance(one, nn.Conv2d) for one in pyramid.projections]
+
+    assert stays_apart("r18vd") == [False, False, True]  # the coarsest is attended to
+    assert stays_apart("r50vd") == [True, True, True]  # its finest: 512 to 512 at once, or by way of 256, are alike
