@@ -28,6 +28,7 @@ from training.optim import Group, adamw
 
 STATE_NAME = "engine.pt"
 DEEPSPEED_TAG = "deepspeed"  # the folder in a state that its own files are in
+SHARED_MEMORY = "deepspeed_allreduce_buffer"  # how files of DeepSpeed's in /dev/shm begin
 MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # how many processes there are, by Open MPI and by MPICH
 
 
@@ -249,6 +250,19 @@ def start_processes(place: Place) -> None:
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)
     import_deepspeed().init_distributed(dist_backend=backend)
+    if place.device.type == "cpu":
+        _forget_shared_memory(place)
+
+
+def _forget_shared_memory(place: Place) -> None:
+    """Take the names off the blocks of memory that processes on one CPU share, 66 MB each: DeepSpeed never does.
+
+    They stay for as long as a process has them, and even one that is killed leaves none behind.
+    """
+    torch.distributed.barrier()  # by now every process has opened everyone's
+    address, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
+    name = f"{SHARED_MEMORY}_{os.getuid()}_{address}_{port}_{place.rank}"
+    (Path("/dev/shm") / name).unlink(missing_ok=True)
 
 
 def _free_port() -> int:

@@ -20,6 +20,7 @@ import pytest
 from tests.fixtures.deepspeedteam import free_port
 from tests.fixtures.finetuning import TOY, arguments, assert_same_weights, losses
 from tests.fixtures.trainingclips import write_clips
+from training.engine import SHARED_MEMORY
 from training.finetune_knobs import Knobs
 
 runner = pytest.importorskip("deepspeed.launcher.runner")
@@ -155,6 +156,11 @@ sys.exit(finetune_mvd.main(sys.argv[1:]))
 """
 
 
+def shared_memory(ports: list[int]) -> list[Path]:
+    """What teams at these ports have left in memory."""
+    return [path for path in Path("/dev/shm").glob(f"{SHARED_MEMORY}_*") if int(path.name.split("_")[-2]) in ports]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("zero", [0, 3])
@@ -164,17 +170,22 @@ def test_a_run_of_two_processes_of_which_one_is_killed_goes_on(zero: int, root: 
     knobs = replace(SMALL, precision="bf16", zero=zero)
     (tmp_path / "killed.py").write_text(KILLED)
 
+    ports: list[int] = []
+
     def team() -> list[str]:
-        return ["--num_gpus", "2", "--master_port", str(free_port())]
+        ports.append(free_port())
+        return ["--num_gpus", "2", "--master_port", str(ports[-1])]
 
     def run(name: str) -> list[str]:
         return arguments(tmp_path / "clips", tmp_path / name, knobs)
 
     killed = launch([*team(), str(tmp_path / "killed.py"), *run("killed")], root, PYTHONPATH=str(root))
     assert killed.returncode != 0
+    assert not shared_memory(ports)
     assert (tmp_path / "killed" / "checkpoints" / "last").read_text() == "step-0000002\n"
     for name in ("killed", "whole"):
         done = launch([*team(), "--module", "training.finetune_mvd", *run(name)], root)
         assert done.returncode == 0, done.stderr[-3000:]
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    assert not shared_memory(ports)
     assert_same_weights(tmp_path / "killed" / "last", tmp_path / "whole" / "last")
