@@ -21,8 +21,6 @@ from mousetal.types import ClassifierSpec, DetectorSpec
 
 log = logging.getLogger(__name__)
 
-# Raised when the same input would give other results than before, so that old ones are made again.
-RESULTS_VERSION = 3
 # Where a model runs, and what it is called, does not change what it says.
 WITHOUT_EFFECT = ("device", "name", "assumptions")
 
@@ -62,7 +60,7 @@ class ContentHashes:
 def fingerprint(content: str, detector: DetectorSpec, classifier: ClassifierSpec, settings: DriverSettings) -> str:
     """The hash of all that decides a video's results. ``content`` is the video's own hash."""
     made_from: Mapping[str, Any] = {
-        "results_version": RESULTS_VERSION,
+        "results_version": records.RESULTS_VERSION,
         "content": content,
         "detector": _effective(detector),
         "classifier": _effective(classifier),

@@ -26,6 +26,7 @@ from mousetal.seconds import bout_seconds
 from mousetal.types import Bout, BoutRule, ClassifierSpec, DetectorSpec, FrameRange, NotScored, VideoInfo, VideoResult
 
 FORMAT_VERSION = 1
+RESULTS_VERSION = 3  # raised when the same input would give other results than before, so that old ones are made again
 HASHES_NAME = ".hashes.json"  # by a file's path as the driver saw it: size, time of change, SHA-256
 Spec = TypeVar("Spec", DetectorSpec, ClassifierSpec)
 

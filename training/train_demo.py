@@ -96,8 +96,9 @@ def stages(size: Size, work: Path, models: Path) -> list[Stage]:
         ),
         (
             "Choose bout rules on validation videos",
-            ["training.evaluate", "--dataset", dataset, "--tune", "--model-dir", classifier, "--stored-boxes", "--out",
-             work / "validation"],
+            # With the boxes that the driver will have: it looks at fewer frames than those that are stored.
+            ["training.evaluate", "--dataset", dataset, "--tune", "--model-dir", classifier, "--detector-dir", detector,
+             "--out", work / "validation"],
         ),
         (
             "Evaluate on test videos",

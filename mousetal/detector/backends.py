@@ -22,7 +22,7 @@ from mousetal import acceptance, int8
 from mousetal.acceptance import Tolerances, Verdict
 from mousetal.detector.config import NetworkConfig
 from mousetal.detector.prepared import Prepared
-from mousetal.detector.sampling import ProjectedFirst, SampledFirst
+from mousetal.detector.sampling import Order, ProjectedFirst, SampledFirst
 from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import RtdetrConfig
 from mousetal.modelfolder import Located
@@ -56,7 +56,7 @@ class TorchForward:
     """By torch itself; in float32 the measure of all others. The network is copied."""
 
     def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
-        module = Prepared(network, config, SampledFirst if execution.device.type == "cpu" else ProjectedFirst)
+        module = Prepared(network, config, order(execution))
         module = module.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if execution.graphs and not execution.compiled:  # which makes them part of what it compiles
             hold_tables(module)
@@ -89,7 +89,7 @@ class NcnnForward:
         from mousetal.ncnngraph import NcnnGraph
         from mousetal.openvinograph import Graph, converted, side_by_side
 
-        whole = Prepared(network, config)
+        whole = Prepared(network, config, order(execution))
         example = torch.zeros((1, 3, config.input.input_size, config.input.input_size))
         with torch.inference_mode():
             maps = whole.convolutions(example)
@@ -109,12 +109,23 @@ class NcnnForward:
         return logits[0], boxes[0]
 
 
-def openvino_model(network: RTDetrV2ForObjectDetection, config: RtdetrConfig) -> Any:
+def order(execution: Execution) -> type[Order]:
+    """In which order maps are sampled: see `sampling`.
+
+    Less exact arithmetic would work out in itself in which cells to look, and bf16 tells 80 cells apart by halves.
+    """
+    is_exact = execution.device.type == "cpu" and execution.precision == "fp32"
+    return SampledFirst if is_exact else ProjectedFirst
+
+
+def openvino_model(
+    network: RTDetrV2ForObjectDetection, config: RtdetrConfig, order: type[Order] = ProjectedFirst
+) -> Any:
     """The network as OpenVINO's own model, of one image."""
     from mousetal.openvinograph import converted
 
     example = torch.zeros((1, config.input.input_size, config.input.input_size, 3), dtype=torch.uint8)
-    return converted(Prepared(network, config), example)
+    return converted(Prepared(network, config, order), example)
 
 
 def judge(exact: list[Raw], fast: list[Raw], allowed: Tolerances, score_threshold: float) -> Verdict:
@@ -139,7 +150,9 @@ def choose(
             return TorchForward(network, config, how)
         if how.backend == "ncnn":
             return NcnnForward(network, config, how)
-        model = int8.read_model(located) if how.precision == "int8" else openvino_model(network, config)
+        if how.precision == "int8":
+            return OpenvinoForward(int8.read_model(located), how)
+        model = openvino_model(network, config, order(how))
         return OpenvinoForward(model, how)
 
     return accepted(

@@ -23,9 +23,7 @@ from transformers import RTDetrV2Model
 from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2DecoderLayer, inverse_sigmoid
 
 from mousetal.detector.joined import joined
-from mousetal.detector.sampling import Level, ProjectedFirst, SampledFirst, Sampling
-
-Order = ProjectedFirst | SampledFirst
+from mousetal.detector.sampling import Level, Order, Sampling
 
 
 class Decoding(nn.Module):

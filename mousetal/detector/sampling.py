@@ -109,6 +109,9 @@ class SampledFirst(Sampling):
         return found
 
 
+Order = ProjectedFirst | SampledFirst
+
+
 def _corners(where: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """The four cells around places (..., 2), x and y from 0 to 1: their numbers and their shares, (..., 4).
 

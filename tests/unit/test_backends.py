@@ -11,12 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import mousetal.detector
+import mousetal.detector.backends
 import mousetal.mvd
 from mousetal import acceptance, modelfolder
 from mousetal.acceptance import Tolerances
 from mousetal.cores import usable_cores
+from mousetal.detector.sampling import Order, ProjectedFirst, SampledFirst
 from mousetal.errors import SettingsError
 from mousetal.execution import Execution
 from mousetal.modelconfig import RtdetrConfig
@@ -164,6 +167,14 @@ def test_a_slow_network_is_judged_by_as_many_inputs_as_there_is_time_for(monkeyp
     exact, fast = acceptance.both(np.copy, np.negative, inputs)
     np.testing.assert_array_equal(exact[0], inputs[0])
     assert len(exact) == len(fast) == 1
+
+
+def test_maps_are_sampled_first_where_numbers_are_exact_and_products_dear() -> None:
+    def order(device: str, precision: str) -> type[Order]:
+        return mousetal.detector.backends.order(Execution(torch.device(device), precision))
+
+    assert order("cpu", "fp32") is SampledFirst
+    assert {order("cpu", "bf16"), order("cuda", "fp32"), order("cuda", "bf16")} == {ProjectedFirst}
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:

@@ -176,6 +176,9 @@ def test_what_was_analysed_is_not_analysed_again_unless_what_decides_it_has_chan
     modelfolder.write_config(model, replace(config, temperature=2.0))
     evaluate.main(flags(dataset, model, out))
     assert len(analysed) == 3
+    monkeypatch.setattr(records, "RESULTS_VERSION", records.RESULTS_VERSION + 1)  # what looks at frames has changed
+    evaluate.main(flags(dataset, model, out))
+    assert len(analysed) == 6
 
 
 def test_another_precision_is_computed_anew_and_the_same_one_is_not(

@@ -15,9 +15,11 @@ from mousetal.detector.config import VARIANTS
 from mousetal.detector.network import transformers_config
 from mousetal.detector.prepared import Prepared, fold_batch_norms, merge_branches
 from mousetal.detector.pyramid import Pyramid
+from mousetal.detector.sampling import Order, ProjectedFirst, SampledFirst
 from tests.fixtures.detectors import INPUT_SIZE, TINY, random_batch, random_network
 from tests.fixtures.detectors import tiny_config as detector_config
 
+ORDERS = (ProjectedFirst, SampledFirst)
 GONE = (nn.BatchNorm2d, RTDetrV2FrozenBatchNorm2d, RTDetrV2RepVggBlock)
 KINDS = {
     "as the tests' own": TINY,
@@ -38,11 +40,12 @@ def plain(network: RTDetrV2ForObjectDetection, sizes: NetworkConfig, images: Ten
     return output.intermediate_logits[:, sizes.eval_layer], output.intermediate_reference_points[:, sizes.eval_layer]
 
 
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_preparing_changes_rounding_only(kind: str) -> None:
+def test_preparing_changes_rounding_only(kind: str, order: type[Order]) -> None:
     sizes = KINDS[kind]
     network = random_network(sizes)
-    lean = Prepared(network, detector_config(sizes))
+    lean = Prepared(network, detector_config(sizes), order)
     assert not [one for one in lean.modules() if isinstance(one, GONE)]
     assert [one for one in network.modules() if isinstance(one, GONE)]  # the original is left alone
     images = torch.from_numpy(random_batch(2).images)
@@ -51,11 +54,12 @@ def test_preparing_changes_rounding_only(kind: str) -> None:
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_in_double_precision_it_is_the_same_to_a_billionth(kind: str) -> None:
+def test_in_double_precision_it_is_the_same_to_a_billionth(kind: str, order: type[Order]) -> None:
     sizes = KINDS[kind]
     network = random_network(sizes).double()
-    lean = Prepared(network, detector_config(sizes))
+    lean = Prepared(network, detector_config(sizes), order)
     images = torch.from_numpy(random_batch(3, seed=1).images)
     with torch.inference_mode():
         for ours, theirs in zip(lean(images), plain(network, sizes, images), strict=True):

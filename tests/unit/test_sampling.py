@@ -14,7 +14,6 @@ from mousetal.detector.sampling import Level, ProjectedFirst, SampledFirst, Samp
 from tests.fixtures.detectors import TINY, random_network
 
 SIDES = (8, 4, 2)
-ORDERS: tuple[type[ProjectedFirst] | type[SampledFirst], ...] = (ProjectedFirst, SampledFirst)
 BATCH, QUERIES = 2, 7
 
 
@@ -45,7 +44,7 @@ def levels(maps: list[Tensor]) -> list[Level]:
     return [Level(one, one.flatten(2).transpose(1, 2)) for one in maps]
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", [ProjectedFirst, SampledFirst])
 @pytest.mark.parametrize("method", ["default", "discrete"])
 def test_both_orders_say_what_the_library_says_also_of_places_outside(order: type[Any], method: str) -> None:
     attention, given = attention_of(method), projections()
