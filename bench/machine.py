@@ -13,6 +13,10 @@ import torch
 from bench import process
 
 PACKAGES = ("torch", "transformers", "openvino", "ncnn", "av", "opencv-python-headless", "grpcio", "protobuf", "numpy")
+# What a CPU computes many numbers at a time with: one without AVX-512 or without bf16 is another machine.
+INSTRUCTIONS = {
+    "avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx512_bf16": "bf16", "amx_tile": "AMX"
+}  # fmt: skip
 GIB = 1 << 20  # in KiB, which /proc counts in
 
 
@@ -21,6 +25,9 @@ def describe(device: str) -> dict[str, Any]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _line("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
+        "instructions": [
+            name for flag, name in INSTRUCTIONS.items() if flag in _line("/proc/cpuinfo", "flags").split()
+        ],
         "cores": usable,
         "memory_gib": round(float((_line("/proc/meminfo", "MemTotal") or "0").split()[0]) / GIB, 1),
         "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else "",
@@ -35,8 +42,9 @@ def sentence(machine: dict[str, Any]) -> str:
     """The machine for people."""
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     gpu = f", {machine['gpu']}" if machine["gpu"] else ""
+    cpu = machine["cpu"] + (f" with {', '.join(machine['instructions'])}" if machine["instructions"] else "")
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:g} GiB{gpu}; {machine['os']}, "
+        f"{cpu}, {machine['cores']} cores, {machine['memory_gib']:g} GiB{gpu}; {machine['os']}, "
         f"Python {machine['python']}, {packages}; load average {machine['load_average']:g} before the first run."
     )
 

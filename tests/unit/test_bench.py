@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import torch
 import mousetal.detector
 import mousetal.mvd
 from bench import __main__ as program
-from bench import counts, equality, plot, process, replay, rounds, rows, runs, schedule, summary, table
+from bench import counts, equality, plot, process, replay, rounds, rows, runs, schedule, summary, table, turns
 from bench.inprocess import InProcess
 from bench.job import Measured, Observed
 from bench.models import ModelPair, demo
@@ -375,6 +376,14 @@ def test_a_batch_is_one_message_of_its_pixels_and_little_else(way: str, counted:
 
 def test_pixels_are_copied_at_most_once_into_a_message_and_once_out_of_it() -> None:
     assert max(counts.copies().values()) <= 1.0
+
+
+@pytest.mark.slow
+def test_two_versions_of_the_code_take_turns(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert turns.main([str(root), "--models", "demo", "--backend", "openvino", "--rounds", "2"]) == 0
+    rows = dict(re.findall(r"\| (before|now|ratio) \|.*\| ([\d.]+) \|$", capsys.readouterr().out, re.MULTILINE))
+    assert rows.keys() == {"before", "now", "ratio"}
+    assert min(map(float, rows.values())) > 0
 
 
 @pytest.mark.slow
