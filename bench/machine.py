@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from bench import process
+from mousetal import cores
 
 PACKAGES = ("torch", "transformers", "openvino", "ncnn", "av", "opencv-python-headless", "grpcio", "protobuf", "numpy")
 # What a CPU computes many numbers at a time with: one without AVX-512 or without bf16 is another machine.
@@ -25,9 +26,7 @@ def describe(device: str) -> dict[str, Any]:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _line("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
-        "instructions": [
-            name for flag, name in INSTRUCTIONS.items() if flag in _line("/proc/cpuinfo", "flags").split()
-        ],
+        "instructions": [name for flag, name in INSTRUCTIONS.items() if flag in cores.instructions()],
         "cores": usable,
         "memory_gib": round(float((_line("/proc/meminfo", "MemTotal") or "0").split()[0]) / GIB, 1),
         "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else "",

@@ -16,6 +16,7 @@ import torch
 
 from mousetal import acceptance, int8
 from mousetal.acceptance import Tolerances, Verdict
+from mousetal.cores import lacks_int8
 from mousetal.errors import SettingsError
 from mousetal.modelfolder import Located
 from mousetal.settingkeys import BACKENDS, PRECISIONS
@@ -95,6 +96,11 @@ class Execution:
             raise SettingsError(
                 f"PRECISION: int8 is computed by OpenVINO on a CPU only, here it would be {computes} on {chosen}. "
                 "Set PRECISION=bf16, or DEVICE=cpu with BACKEND=openvino."
+            )
+        if precision == "int8" and lacks_int8():
+            log.warning(
+                "PRECISION=int8: this CPU has no instructions for it (VNNI), and may take longer than in fp32. "
+                "Try PRECISION=fp32 here."
             )
         return cls(chosen, precision, compiled, computes, threads, in_fp32)
 

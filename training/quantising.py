@@ -97,6 +97,8 @@ def make(part: Part, inputs: Sequence[UInt8Array], checks: Sequence[UInt8Array])
         return False
     seconds = _seconds(part, model, np.stack(checks[:STORED]))
     print("  seconds an item here: " + ", ".join(f"{name} {value:.4f}" for name, value in seconds.items()))
+    if seconds["int8"] >= seconds["fp32"]:
+        print("  no gain on this CPU: leave PRECISION as it is here")
     differences = {"logits": verdict.logits, "boxes": verdict.boxes}
     made = {"inputs": len(inputs), "checks": len(checks), "largest_differences": differences}
     _keep(part, model, np.stack(calibration.spread(checks, STORED)), made)

@@ -101,7 +101,7 @@ class SampledFirst(Sampling):
         cells, shares = (_nearest_cell if self.is_discrete else _corners)(where, height, width)
         shares = (shares * weights[..., None]).flatten(3)
         cells = cells.flatten(3) + height * width * torch.arange(number, device=cells.device)[:, None, None, None]
-        rows = level.rows.reshape(-1, channels).to(shares.dtype)
+        rows = level.rows.reshape(-1, channels)
         sums = F.embedding_bag(cells.flatten(0, 2), rows, per_sample_weights=shares.flatten(0, 2), mode="sum")
         sums = sums.view(*shares.shape[:3], channels)
         # What lies outside of the map counts as a value of 0, without the bias.

@@ -13,7 +13,7 @@ import torch
 
 import mousetal.detector
 import mousetal.mvd
-from mousetal import int8, modelfolder, video
+from mousetal import cores, execution, int8, modelfolder, video
 from mousetal.acceptance import Tolerances, make_images
 from mousetal.errors import RecordError, SettingsError
 from mousetal.execution import Execution
@@ -200,6 +200,24 @@ def test_a_piece_of_a_video_is_what_a_file_of_it_would_be(tmp_path: Path) -> Non
     np.testing.assert_allclose([frame.pts_seconds for frame in frames], piece.pts_seconds, atol=1e-9)
     later = next(iter(video.decode(whole, 24)))
     np.testing.assert_array_equal(frames[4].rgb, later.rgb)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("avx2 avx512f", True), ("avx2 avx_vnni", False), ("avx512f avx512_vnni", False)]
+)
+def test_a_cpu_that_cannot_multiply_bytes_is_told_from_one_that_can(flags: str, expected: bool, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: fpu {flags}\n\nprocessor : 1\n")
+    assert cores.lacks_int8(tmp_path / "cpuinfo") is expected
+    assert not cores.lacks_int8(tmp_path / "none")  # what is not known is not warned of
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_who_asks_for_int8_where_it_is_slow_is_told(
+    is_slow: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(execution, "lacks_int8", lambda: is_slow)
+    Execution.on("cpu", "int8", compiled=False, backend="openvino")
+    assert ("may take longer than in fp32" in caplog.text) is is_slow
 
 
 def test_int8_is_for_openvino_on_a_cpu() -> None:
