@@ -32,7 +32,7 @@ demo-real: setup ## the same job over real videos beside the checkout (../shared
 demo-models: dev ## train the two demo models again (hours on a CPU)
 	$(PY) -m training.demo_models
 
-demo-eval: setup ## measure the demo models on 20 further synthetic videos
+demo-eval: setup ## measure the demo models on 60 further synthetic videos
 	$(PY) -m training.demo_eval
 
 train-demo: dev ## from drawn videos and a workbook to new models, every stage of training (minutes)

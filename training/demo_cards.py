@@ -67,7 +67,7 @@ from above. Classes, in order: {", ".join(config.classes)}.
 - Made by `{MADE_BY}` (configuration: `training/configs/train-demo/full-mvd.toml`).
 - Licence: {LICENCE}.
 
-On 20 further films of 20 s, whole pipeline with demo-detector (`make demo-eval`); a bout is found when one of its class
+On 60 further films of 20 s, whole pipeline with demo-detector (`make demo-eval`); a bout is found when one of its class
 starts within 0.25 s of it:
 
 ```

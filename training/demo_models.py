@@ -33,6 +33,7 @@ from training.real_boxes import load_real
 from training.synthetic import Film
 
 SIZE = train_demo.SIZES["full"]
+PICTURED_FILMS = 20  # of the test films, every sampled frame of which is a picture with a true box
 DETECTOR, CLASSIFIER = "demo-detector", "demo-mvd"
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ def detector_metrics(folder: Path) -> dict[str, Number]:
     """AP50 on the test films and, where they are, on held-out frames of real animals."""
     found = mousetal.detector.load(folder)
     size = found.spec.input_size
-    drawn = Images.together([film_images(Film(seed, FILM_SECONDS), size) for seed in range(SEED, SEED + FILMS)])
+    seeds = range(SEED, SEED + PICTURED_FILMS)
+    drawn = Images.together([film_images(Film(seed, FILM_SECONDS), size) for seed in seeds])
     metrics: dict[str, Number] = {"AP50 drawn films": average_precision(found.network, drawn)}
     for real in SIZE.real:
         if real.exists():
