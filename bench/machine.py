@@ -24,9 +24,10 @@ GIB = 1 << 20  # in KiB, which /proc counts in
 def describe(device: str) -> dict[str, Any]:
     """The machine as JSON. Absent packages are left out; what the system does not tell is empty or 0."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    known = cores.instructions()
     return {
         "cpu": _line("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
-        "instructions": [name for flag, name in INSTRUCTIONS.items() if flag in cores.instructions()],
+        "instructions": [name for flag, name in INSTRUCTIONS.items() if flag in known],
         "cores": usable,
         "memory_gib": round(float((_line("/proc/meminfo", "MemTotal") or "0").split()[0]) / GIB, 1),
         "gpu": torch.cuda.get_device_name() if device.startswith("cuda") else "",

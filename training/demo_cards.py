@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mousetal.modelconfig import MvdConfig, RtdetrConfig
+from training.demo_eval import FILM_SECONDS, FILMS
 from training.detectorcard import shown
 from training.evaluation import tuningcard
 from training.evaluation.share import Number
@@ -67,8 +68,8 @@ from above. Classes, in order: {", ".join(config.classes)}.
 - Made by `{MADE_BY}` (configuration: `training/configs/train-demo/full-mvd.toml`).
 - Licence: {LICENCE}.
 
-On 60 further films of 20 s, whole pipeline with demo-detector (`make demo-eval`); a bout is found when one of its class
-starts within 0.25 s of it:
+On {FILMS} further films of {FILM_SECONDS:g} s, whole pipeline with demo-detector (`make demo-eval`); a bout is found
+when one of its class starts within 0.25 s of it:
 
 ```
 {test}

@@ -13,17 +13,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import openpyxl
 
 from mousetal import video
-from mousetal.cores import usable_cores
 from mousetal.seconds import seconds_at
-from training.synthetic import TRUTH_SUFFIX, Film, read_truth, write_video
+from training.synthetic import TRUTH_SUFFIX, Film, read_truth, write_videos
 from training.synthetic.mouse import FURS
 
 SEED = 40_000  # films from here on are training's; 30000 to 30999 are kept for measuring
@@ -66,26 +63,6 @@ def write_workbook(videos: list[tuple[Path, str, str]], folder: Path, path: Path
     book.save(path)
 
 
-def draw_film(path: Path, animal: int, day: int, seed: int, seconds: float) -> Path:
-    """Draw one film, unless it is there already."""
-    if not path.with_suffix(TRUTH_SUFFIX).exists():  # the truth is written last
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_video(film_of(animal, day, seed, seconds), path)
-    return path
-
-
-def draw(films: Sequence[tuple[Path, int, int, int, float]]) -> None:
-    """Draw all films, one process per core: drawing a frame is one thread's work."""
-    with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:
-        drawn = [pool.submit(draw_film, *film) for film in films]
-        try:
-            for count, done in enumerate(as_completed(drawn), start=1):
-                print(f"{count}/{len(drawn)} {done.result()}", file=sys.stderr)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for videos and workbook")
@@ -101,8 +78,8 @@ def main() -> int:
         for day in range(arguments.films):
             path = folder / name / f"day-{day + 1}.mp4"
             made.append((path, name, GROUPS[animal % len(GROUPS)]))
-            films.append((path, animal, day, arguments.seed, arguments.seconds))
-    draw(films)
+            films.append((partial(film_of, animal, day, arguments.seed, arguments.seconds), path))
+    write_videos(films)
     write_workbook(made, folder, arguments.out / "scores.xlsx")
     return 0
 

@@ -12,8 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,14 +20,13 @@ import torch
 import mousetal.detector
 import mousetal.mvd
 from mousetal import video
-from mousetal.cores import usable_cores
 from mousetal.errors import MousetalError
 from mousetal.pipeline import Plan, analyse, finish
 from mousetal.plan import AUTO
 from mousetal.types import VideoResult
 from training.evaluation.share import ratio
 from training.evaluation.tally import TOLERANCE_S, Tally, add, summary, table, tally_video
-from training.synthetic import BEHAVIORS, TRUTH_SUFFIX, Film, read_truth, write_video
+from training.synthetic import BEHAVIORS, TRUTH_SUFFIX, Film, read_truth, write_videos
 
 SEED = 31_000  # films from here on are used for nothing else (30000 on were, before 0.1.0)
 FILMS = 60  # with 118 twitches; of 20 films' 39 a share found of 0.80 and one of 0.87 look alike
@@ -48,18 +46,9 @@ def analyse_video(path: Path, detector: mousetal.detector.Detector, classifier: 
 
 def render(seeds: Iterable[int], folder: Path) -> list[Path]:
     """Video files of the films with these seeds, each with its truth; those that exist are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"film-{seed}.mp4" for seed in seeds]
-    new = [(Film(seed, FILM_SECONDS), path) for seed, path in zip(seeds, paths, strict=True) if not _is_there(path)]
-    if new:
-        with ProcessPoolExecutor(usable_cores(), mp_context=get_context("spawn")) as pool:  # one thread's work each
-            list(pool.map(write_video, *zip(*new, strict=True)))
+    write_videos((partial(Film, seed, FILM_SECONDS), path) for seed, path in zip(seeds, paths, strict=True))
     return paths
-
-
-def _is_there(film: Path) -> bool:
-    """The truth is written last."""
-    return film.with_suffix(TRUTH_SUFFIX).exists()
 
 
 def tally_films(paths: Sequence[Path], models: Path, tolerance_s: float) -> dict[str, Tally]:

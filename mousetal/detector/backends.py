@@ -22,7 +22,7 @@ from mousetal import acceptance, int8
 from mousetal.acceptance import Tolerances, Verdict
 from mousetal.detector.config import NetworkConfig
 from mousetal.detector.prepared import Prepared
-from mousetal.detector.sampling import Order, ProjectedFirst, SampledFirst
+from mousetal.detector.sampling import ProjectedFirst, SampledFirst, Sampling
 from mousetal.execution import Execution, accepted
 from mousetal.modelconfig import RtdetrConfig
 from mousetal.modelfolder import Located
@@ -56,7 +56,7 @@ class TorchForward:
     """By torch itself; in float32 the measure of all others. The network is copied."""
 
     def __init__(self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, execution: Execution) -> None:
-        module = Prepared(network, config, order(execution))
+        module = Prepared(network, config, sampling_order(execution))
         module = module.to(execution.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if execution.graphs and not execution.compiled:  # which makes them part of what it compiles
             hold_tables(module)
@@ -89,7 +89,7 @@ class NcnnForward:
         from mousetal.ncnngraph import NcnnGraph
         from mousetal.openvinograph import Graph, converted, side_by_side
 
-        whole = Prepared(network, config, order(execution))
+        whole = Prepared(network, config, sampling_order(execution))
         example = torch.zeros((1, 3, config.input.input_size, config.input.input_size))
         with torch.inference_mode():
             maps = whole.convolutions(example)
@@ -109,7 +109,7 @@ class NcnnForward:
         return logits[0], boxes[0]
 
 
-def order(execution: Execution) -> type[Order]:
+def sampling_order(execution: Execution) -> type[Sampling]:
     """In which order maps are sampled: see `sampling`.
 
     Less exact arithmetic would work out in itself in which cells to look, and bf16 tells 80 cells apart by halves.
@@ -119,7 +119,7 @@ def order(execution: Execution) -> type[Order]:
 
 
 def openvino_model(
-    network: RTDetrV2ForObjectDetection, config: RtdetrConfig, order: type[Order] = ProjectedFirst
+    network: RTDetrV2ForObjectDetection, config: RtdetrConfig, order: type[Sampling] = ProjectedFirst
 ) -> Any:
     """The network as OpenVINO's own model, of one image."""
     from mousetal.openvinograph import converted
@@ -152,8 +152,7 @@ def choose(
             return NcnnForward(network, config, how)
         if how.precision == "int8":
             return OpenvinoForward(int8.read_model(located), how)
-        model = openvino_model(network, config, order(how))
-        return OpenvinoForward(model, how)
+        return OpenvinoForward(openvino_model(network, config, sampling_order(how)), how)
 
     return accepted(
         located, execution, make, lambda: acceptance.make_images(config.input.input_size), config.acceptance,

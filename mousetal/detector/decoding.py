@@ -23,7 +23,7 @@ from transformers import RTDetrV2Model
 from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2DecoderLayer, inverse_sigmoid
 
 from mousetal.detector.joined import joined
-from mousetal.detector.sampling import Level, Order, Sampling
+from mousetal.detector.sampling import Level, Sampling
 
 
 class Decoding(nn.Module):
@@ -32,7 +32,7 @@ class Decoding(nn.Module):
     anchors: Tensor
     is_inside: Tensor
 
-    def __init__(self, model: RTDetrV2Model, layer: int, sides: Sequence[int], order: type[Order]) -> None:
+    def __init__(self, model: RTDetrV2Model, layer: int, sides: Sequence[int], order: type[Sampling]) -> None:
         super().__init__()
         whole: Any = model  # the library does not say of what types its parts are
         projections = [first for first, _ in whole.decoder_input_proj]

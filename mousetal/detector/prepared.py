@@ -24,7 +24,7 @@ from transformers.models.rt_detr_v2.modeling_rt_detr_v2 import RTDetrV2FrozenBat
 from mousetal.detector.config import NetworkConfig, map_sides
 from mousetal.detector.decoding import Decoding
 from mousetal.detector.pyramid import Pyramid
-from mousetal.detector.sampling import Order, ProjectedFirst
+from mousetal.detector.sampling import ProjectedFirst, Sampling
 from mousetal.modelconfig import RtdetrConfig
 
 FROZEN_EPS = 1e-5  # the library's own, where batch norms are frozen
@@ -34,7 +34,7 @@ class Prepared(nn.Module):
     """The network from uint8 images (n, S, S, 3) to logits and boxes of the decoder layer that is used."""
 
     def __init__(
-        self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, order: type[Order] = ProjectedFirst
+        self, network: RTDetrV2ForObjectDetection, config: RtdetrConfig, order: type[Sampling] = ProjectedFirst
     ) -> None:
         super().__init__()
         model = copy.deepcopy(network.model).eval()

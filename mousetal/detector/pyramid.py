@@ -30,14 +30,14 @@ class Pyramid(nn.Module):
         # Not the encoder itself: what a module holds in two places pnnx does not take for constant.
         self.attended, self.attention = list(encoder.encode_proj_layers), encoder.aifi
         self.laterals, self.reductions = encoder.lateral_convs, encoder.downsample_convs
-        # The coarsest map is where it begins, the others come in one by one. What is attended to is projected before.
+        # The coarsest map is where it begins, the others come in one by one, as they are unless they are attended to.
+        early = {len(projections) - 1, *self.attended}
+        self.projections = nn.ModuleList(one if at in early else nn.Identity() for at, one in enumerate(projections))
         places = range(len(projections) - 2, -1, -1)
         self.upwards = nn.ModuleList(
-            Fusion(block, None if at in self.attended else projections[at])
+            Fusion(block, None if at in early else projections[at])
             for at, block in zip(places, encoder.fpn_blocks, strict=True)
         )
-        done = {at for at, fusion in zip(places, self.upwards, strict=True) if fusion.is_projecting}
-        self.projections = nn.ModuleList(nn.Identity() if at in done else one for at, one in enumerate(projections))
         self.downwards = nn.ModuleList(Fusion(block) for block in encoder.pan_blocks)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -59,16 +59,14 @@ class Pyramid(nn.Module):
 class Fusion(nn.Module):
     """A CSP block of two maps, given apart; ``enlarge`` says how many times larger the second one's sides are.
 
-    ``projection`` is what the second map would have to go through before; ``is_projecting`` says that it need not.
+    ``projection`` is what the second map has to go through before, None where it did.
     """
 
     def __init__(self, block: RTDetrV2CSPRepLayer, projection: nn.Conv2d | None = None) -> None:
         super().__init__()
         both = (block.conv1.conv, block.conv2.conv)
-        self.first, self.second = (_share(both, half) for half in (0, 1))
-        self.is_projecting = False
-        if projection is not None and _is_less(projection, self.second):
-            self.second, self.is_projecting = convolution(*joined(projection, self.second)), True
+        self.first, second = (_share(both, half) for half in (0, 1))
+        self.second = second if projection is None else _chained(projection, second)
         self.activation = block.conv1.activation
         self.bottlenecks, self.last = block.bottlenecks, block.conv3
 
@@ -87,10 +85,12 @@ def _share(convolutions: Sequence[nn.Conv2d], half: int) -> nn.Conv2d:
     return convolution(weight, torch.cat([_bias(one) for one in convolutions]) if half == 1 else None)
 
 
-def _is_less(first: nn.Conv2d, second: nn.Conv2d) -> bool:
-    """Whether two 1x1 convolutions are more to multiply than one that does the same."""
+def _chained(first: nn.Conv2d, second: nn.Conv2d) -> nn.Module:
+    """Two 1x1 convolutions one after the other, as one where that is less to multiply."""
     single = first.in_channels * second.out_channels
-    return single < first.out_channels * (first.in_channels + second.out_channels)
+    if single < first.out_channels * (first.in_channels + second.out_channels):
+        return convolution(*joined(first, second))
+    return nn.Sequential(first, second)
 
 
 def _bias(convolution: nn.Conv2d) -> Tensor:

@@ -15,6 +15,7 @@ Zhu et al., "Deformable DETR", 2021, section 4.1; Lv et al., "RT-DETRv2", 2024.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -33,11 +34,14 @@ class Level(NamedTuple):
     rows: Tensor
 
 
-class Sampling(nn.Module):
-    """What both orders have in common: where to look and how much each place counts."""
+class Sampling(nn.Module, ABC):
+    """What both orders have in common: where to look, how much each place counts, and what makes values of maps."""
 
-    def __init__(self, attention: RTDetrV2MultiscaleDeformableAttention) -> None:
+    def __init__(self, attention: RTDetrV2MultiscaleDeformableAttention, projections: Sequence[nn.Conv2d]) -> None:
         super().__init__()
+        parts = [joined(one, attention.value_proj) for one in projections]
+        self.value_weights = nn.ParameterList(weight for weight, _ in parts)
+        self.value_biases = nn.ParameterList(bias for _, bias in parts)
         self.offsets, self.weights = attention.sampling_offsets, attention.attention_weights
         self.output = attention.output_proj
         self.heads, self.points = attention.n_heads, attention.n_points
@@ -58,26 +62,20 @@ class Sampling(nn.Module):
         answer: Tensor = self.output(values.reshape(number, queries, -1))
         return answer
 
+    @abstractmethod
     def found(self, place: int, level: Level, where: Tensor, weights: Tensor) -> Tensor:
         """Sums of values of the level at ``place``, (n, heads, queries, C / heads).
 
         ``where`` is (n, heads, queries, points, 2), x and y from 0 to 1; ``weights`` the same without the last.
         """
-        raise NotImplementedError
 
 
 class ProjectedFirst(Sampling):
     """The library's order: values of all places, then the sum."""
 
-    def __init__(self, attention: RTDetrV2MultiscaleDeformableAttention, projections: Sequence[nn.Conv2d]) -> None:
-        super().__init__(attention)
-        parts = [joined(one, attention.value_proj) for one in projections]
-        self.value_weights = nn.ParameterList(weight for weight, _ in parts)
-        self.value_biases = nn.ParameterList(bias[:, None] for _, bias in parts)
-
     def found(self, place: int, level: Level, where: Tensor, weights: Tensor) -> Tensor:
         number, _, height, width = level.map.shape
-        values = self.value_weights[place] @ level.map.flatten(2) + self.value_biases[place]
+        values = self.value_weights[place] @ level.map.flatten(2) + self.value_biases[place][:, None]
         values = values.reshape(number * self.heads, -1, height, width)
         sample = _nearest if self.is_discrete else _between
         sums = (sample(values, where.flatten(0, 1)) * weights.flatten(0, 1)[:, None]).sum(-1)
@@ -88,14 +86,6 @@ class ProjectedFirst(Sampling):
 class SampledFirst(Sampling):
     """The sum of what is asked for, of all channels; then a head's values of it."""
 
-    def __init__(self, attention: RTDetrV2MultiscaleDeformableAttention, projections: Sequence[nn.Conv2d]) -> None:
-        super().__init__(attention)
-        parts = [joined(one, attention.value_proj) for one in projections]
-        self.value_weights = nn.ParameterList(  # (heads, C, C / heads)
-            weight.view(self.heads, -1, weight.shape[1]).transpose(1, 2).contiguous() for weight, _ in parts
-        )
-        self.value_biases = nn.ParameterList(bias.view(self.heads, 1, -1) for _, bias in parts)
-
     def found(self, place: int, level: Level, where: Tensor, weights: Tensor) -> Tensor:
         number, channels, height, width = level.map.shape
         cells, shares = (_nearest_cell if self.is_discrete else _corners)(where, height, width)
@@ -104,12 +94,11 @@ class SampledFirst(Sampling):
         rows = level.rows.reshape(-1, channels)
         sums = F.embedding_bag(cells.flatten(0, 2), rows, per_sample_weights=shares.flatten(0, 2), mode="sum")
         sums = sums.view(*shares.shape[:3], channels)
+        weight = self.value_weights[place].view(self.heads, -1, channels).transpose(1, 2)  # (heads, C, C / heads)
+        bias = self.value_biases[place].view(self.heads, 1, -1)
         # What lies outside of the map counts as a value of 0, without the bias.
-        found: Tensor = sums @ self.value_weights[place] + shares.sum(-1, keepdim=True) * self.value_biases[place]
+        found: Tensor = sums @ weight + shares.sum(-1, keepdim=True) * bias
         return found
-
-
-Order = ProjectedFirst | SampledFirst
 
 
 def _corners(where: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ import mousetal.mvd
 from mousetal import acceptance, modelfolder
 from mousetal.acceptance import Tolerances
 from mousetal.cores import usable_cores
-from mousetal.detector.sampling import Order, ProjectedFirst, SampledFirst
+from mousetal.detector.sampling import ProjectedFirst, SampledFirst, Sampling
 from mousetal.errors import SettingsError
 from mousetal.execution import Execution
 from mousetal.modelconfig import RtdetrConfig
@@ -170,8 +170,8 @@ def test_a_slow_network_is_judged_by_as_many_inputs_as_there_is_time_for(monkeyp
 
 
 def test_maps_are_sampled_first_where_numbers_are_exact_and_products_dear() -> None:
-    def order(device: str, precision: str) -> type[Order]:
-        return mousetal.detector.backends.order(Execution(torch.device(device), precision))
+    def order(device: str, precision: str) -> type[Sampling]:
+        return mousetal.detector.backends.sampling_order(Execution(torch.device(device), precision))
 
     assert order("cpu", "fp32") is SampledFirst
     assert {order("cpu", "bf16"), order("cuda", "fp32"), order("cuda", "bf16")} == {ProjectedFirst}

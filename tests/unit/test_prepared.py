@@ -15,7 +15,7 @@ from mousetal.detector.config import VARIANTS
 from mousetal.detector.network import transformers_config
 from mousetal.detector.prepared import Prepared, fold_batch_norms, merge_branches
 from mousetal.detector.pyramid import Pyramid
-from mousetal.detector.sampling import Order, ProjectedFirst, SampledFirst
+from mousetal.detector.sampling import ProjectedFirst, SampledFirst, Sampling
 from tests.fixtures.detectors import INPUT_SIZE, TINY, random_batch, random_network
 from tests.fixtures.detectors import tiny_config as detector_config
 
@@ -42,7 +42,7 @@ def plain(network: RTDetrV2ForObjectDetection, sizes: NetworkConfig, images: Ten
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_preparing_changes_rounding_only(kind: str, order: type[Order]) -> None:
+def test_preparing_changes_rounding_only(kind: str, order: type[Sampling]) -> None:
     sizes = KINDS[kind]
     network = random_network(sizes)
     lean = Prepared(network, detector_config(sizes), order)
@@ -56,7 +56,7 @@ def test_preparing_changes_rounding_only(kind: str, order: type[Order]) -> None:
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_in_double_precision_it_is_the_same_to_a_billionth(kind: str, order: type[Order]) -> None:
+def test_in_double_precision_it_is_the_same_to_a_billionth(kind: str, order: type[Sampling]) -> None:
     sizes = KINDS[kind]
     network = random_network(sizes).double()
     lean = Prepared(network, detector_config(sizes), order)
@@ -118,7 +118,8 @@ def test_projections_become_part_of_what_follows_where_that_is_less_to_multiply(
             model = RTDetrV2ForObjectDetection(transformers_config(VARIANTS[variant])).model.eval()
             fold_batch_norms(model)
             pyramid = Pyramid(model.encoder, [first for first, _ in model.encoder_input_proj])
-        return [isinstance(one, nn.Conv2d) for one in pyramid.projections]
+        finer = [isinstance(fusion.second, nn.Sequential) for fusion in reversed(pyramid.upwards)]
+        return [*finer, isinstance(pyramid.projections[-1], nn.Conv2d)]
 
     assert stays_apart("r18vd") == [False, False, True]  # the coarsest is attended to
     assert stays_apart("r50vd") == [True, True, True]  # its finest: 512 to 512 at once, or by way of 256, are alike

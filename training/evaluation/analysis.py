@@ -147,9 +147,14 @@ def computed_digest(model: Path, precision: str, asked: str) -> str:
 def fingerprint(entry: VideoEntry, classifier: mousetal.mvd.Classifier, detector: DetectorSpec, computed: str) -> str:
     """Digest of all that decides a video's window scores. The bout rules don't."""
     config = classifier.config
-    parts: list[Any] = [__version__, records.RESULTS_VERSION, entry.sha256, computed]
-    parts += [asdict(config.input), dict(config.network), config.classes]
-    parts += [
+    parts: list[Any] = [
+        __version__,
+        records.RESULTS_VERSION,
+        entry.sha256,
+        computed,
+        asdict(config.input),
+        dict(config.network),
+        config.classes,
         config.multi_label,
         config.temperature,
         detector.sha256,
