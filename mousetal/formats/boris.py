@@ -1,8 +1,9 @@
 """BORIS: `.boris` projects read and written, and the columns of its tables under all the names they have had.
 
 In a project an event is a row ``[seconds, subject, behavior, modifier, comment, frame]``; a state is two rows that
-follow each other. Times count through all media of an observation that are played one after another; here each bout is
-given in the seconds of its own file. A modifier that is a whole number counts repeats, which is also how it is written.
+follow each other. Times count through all media of an observation that are played one after another, from its time
+offset on; here each bout is given in the seconds of its own file. A modifier that is a whole number counts repeats,
+which is also how it is written.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from mousetal import atomic
 from mousetal.errors import RecordError
-from mousetal.formats.borismedia import Playlist
+from mousetal.formats.borismedia import MediaError, Playlist
 from mousetal.formats.startstop import POINT, Event, kinds_by_order, pair
 
 POINT_EVENT, STATE_EVENT = "Point event", "State event"
@@ -25,6 +26,7 @@ PLAYER = "1"  # the first player; the others show the same moments from other si
 RATER_VARIABLES = ("rater", "observer", "coder", "scorer", "experimenter", "annotator")
 RATER = "rater"
 TIME_DIGITS = 3
+OFFSET_REASON = "its time offset, which BORIS adds to all of them"
 
 # What we call a column, and what BORIS has called it (lower case), the best name first.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -124,16 +126,17 @@ def read_project(path: Path) -> Project:
             if observation.get("type", "MEDIA") != "MEDIA" or not files:
                 notes.append((where, "no video in this observation, left out"))
                 continue
-            unknown = [file for file in files[:-1] if file not in _lengths(observation)]
-            if unknown:  # before its files count as looked at
-                left_out.append((where, f"plays several files, and the length of {unknown[0]} is not known"))
+            try:
+                played = _playlist(observation, files)
+            except MediaError as error:
+                left_out.append((where, str(error)))
                 continue
-            if float(observation.get("time offset") or 0) != 0:
-                notes.append((where, f"has a time offset of {observation['time offset']} s, which is not applied"))
+            if played.offset_s:
+                notes.append((where, f"{played.offset_s:g} s are taken off its times, {OFFSET_REASON}"))
             said = {key.lower(): str(value) for key, value in (observation.get("independent_variables") or {}).items()}
             media.update(dict.fromkeys(files))
             variables.update(dict.fromkeys(files, said))
-            bouts += _bouts(where, observation, files, kinds, _rater(said), troubles)
+            bouts += _bouts(where, observation, played, kinds, _rater(said), troubles)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise RecordError(
             f"{path}: expected a BORIS project ({error!r}). Save it again with BORIS 7 or newer."
@@ -141,22 +144,34 @@ def read_project(path: Path) -> Project:
     return Project(tuple(media), tuple(kinds), tuple(bouts), variables, tuple(troubles), tuple(notes), tuple(left_out))
 
 
-def _lengths(observation: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The media files' lengths in seconds, as far as the project knows them."""
-    return (observation.get("media_info") or {}).get("length") or {}
+def _playlist(observation: Mapping[str, Any], files: Sequence[str]) -> Playlist:
+    """The observation's files, and when the first of them begins. Raises MediaError where that is not known."""
+    known = observation.get("media_info") or {}
+    lengths = known.get("length") or {}
+    unknown = [file for file in files[:-1] if file not in lengths]
+    if unknown:
+        raise MediaError(f"plays several files, and the length of {unknown[0]} is not known")
+    offset_s = float(observation.get("time offset") or 0)
+    if observation.get("media_creation_date_as_offset"):
+        created = known.get("media_creation_time") or {}
+        if len(files) > 1 or files[0] not in created:
+            raise MediaError(
+                "its times count from when its files were made, and "
+                + (f"when {files[0]} was is not known" if len(files) == 1 else "there are several of them")
+            )
+        offset_s += float(created[files[0]])
+    return Playlist(tuple(files), tuple(float(lengths[name]) for name in files[:-1]), offset_s)
 
 
 def _bouts(
     where: str,
     observation: Mapping[str, Any],
-    files: Sequence[str],
+    played: Playlist,
     kinds: Mapping[str, str],
     rater: str,
     troubles: list[tuple[str, str]],
 ) -> list[BorisBout]:
     """The bouts of one observation; what is wrong with its rows is added to ``troubles``."""
-    lengths = _lengths(observation)
-    played = Playlist(tuple(files), tuple(float(lengths[name]) for name in files[:-1]))
     events = _events(observation["events"], kinds)
     pairing = pair(events)
     troubles += [(f"{where}!event {event.source}", why) for event, why in pairing.alone]
@@ -165,6 +180,11 @@ def _bouts(
         subject, behavior, modifier = start.key
         numbers = str(start.source) if stop is None else f"{start.source},{stop.source}"
         origin = f"{where}!event {numbers}"
+        try:
+            played.check(start.time)
+        except MediaError as error:
+            troubles.append((origin, str(error)))
+            continue
         for name, start_s, end_s in played.parts(start.time, None if stop is None else stop.time):
             bouts.append(BorisBout(name, behavior, start_s, end_s, _count(modifier), subject, rater, origin))
     return bouts

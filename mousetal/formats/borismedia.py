@@ -8,6 +8,9 @@ between them. A bar begins the next player, which shows the same moments from an
 
     Source               player #1:a.mp4;b.mp4|player #2:side.mp4
     Media duration (s)   100.000;100.000|200.000
+
+An observation's time offset is added by BORIS to every time as it is scored, in projects and tables alike: with one of
+60 s the first file begins at 60 s.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from dataclasses import dataclass
 
 PLAYER = re.compile(r"[|\s]*player #\d+:\s*", re.IGNORECASE)
 ROUNDING_S = 0.05  # lengths and times are rounded to the millisecond, some of them twice
+DIGITS = 6  # of a time less an offset, both of which have three
+NOT_FOUND = "Not found"  # BORIS' name for the file of a time at which, as it reckons, none is played
 
 
 class MediaError(ValueError):
@@ -26,16 +31,19 @@ class MediaError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Playlist:
-    """The files in order, and their lengths in seconds; that of the last one may be missing."""
+    """The files in order, their lengths in seconds (that of the last one may be missing), and when the first begins."""
 
     files: tuple[str, ...]
     lengths_s: tuple[float, ...]
+    offset_s: float = 0.0
 
     def parts(self, start_s: float, end_s: float | None) -> list[tuple[str, float, float | None]]:
         """A bout on the common time line as parts, one per file that it touches, in each file's own seconds.
 
         An instant (``end_s`` None, or the start) is one part. What comes after the end belongs to the last file.
+        Times are such as `check` lets pass.
         """
+        start_s, end_s = self._played(start_s), None if end_s is None else self._played(end_s)
         parts: list[tuple[str, float, float | None]] = []
         for name, begin, finish in self._spans():
             if end_s is None or end_s == start_s:
@@ -45,14 +53,20 @@ class Playlist:
                 parts.append((name, max(start_s, begin) - begin, min(end_s, finish) - begin))
         return parts
 
-    def check(self, name: str, time_s: float) -> None:
-        """Raises MediaError where the file ``name`` is not the one that is played at ``time_s``.
+    def check(self, time_s: float, name: str = "") -> None:
+        """Raises MediaError where nothing is played at ``time_s``, or another file than the one that is named.
 
         Then the row is not what BORIS writes (somebody has put the times right already, say), and moving it would only
-        make it wrong in another way.
+        make it wrong in another way. BORIS forgets the offset when it names the file.
         """
-        if any(
-            file == name and begin - ROUNDING_S <= time_s <= finish + ROUNDING_S
+        if time_s < self.offset_s - ROUNDING_S:
+            raise MediaError(
+                f"at {time_s:g} s nothing is played yet: BORIS adds the observation's time offset, {self.offset_s:g}, "
+                "to every time. Set the offset to 0 where it was not added"
+            )
+        if not name or any(
+            file == name and begin - ROUNDING_S <= moment_s <= finish + ROUNDING_S
+            for moment_s in {time_s, self._played(time_s)}
             for file, begin, finish in self._spans()
         ):
             return
@@ -63,8 +77,12 @@ class Playlist:
             f"{', '.join(self.files)} are expected"
         )
 
+    def _played(self, time_s: float) -> float:
+        """Seconds since the first file began."""
+        return max(0.0, round(time_s - self.offset_s, DIGITS)) if self.offset_s else time_s
+
     def _spans(self) -> Iterator[tuple[str, float, float]]:
-        """Every file with its begin and end on the common time line; the last one has no end."""
+        """Every file with its begin and end in seconds since the first began; the last one has no end."""
         begin = 0.0
         for number, name in enumerate(self.files):
             is_last = number == len(self.files) - 1
@@ -92,7 +110,7 @@ def lengths_of(cell: str, decimal: str = ".") -> tuple[float, ...]:
     return tuple(lengths)
 
 
-def playlist(files: tuple[str, ...], lengths_cell: str, decimal: str = ".") -> Playlist:
+def playlist(files: tuple[str, ...], lengths_cell: str, decimal: str = ".", offset_s: float = 0.0) -> Playlist:
     """Files and their lengths; raises MediaError where the cell doesn't tell one length per file."""
     try:
         lengths = lengths_of(lengths_cell, decimal)
@@ -105,7 +123,7 @@ def playlist(files: tuple[str, ...], lengths_cell: str, decimal: str = ".") -> P
             f"its time counts through {len(files)} files ({', '.join(files)}), and {lengths_cell!r} does not tell the "
             f"length of each{why}: when this file began is not known. Give the .boris project in place of the table"
         )
-    return Playlist(files, lengths)
+    return Playlist(files, lengths, offset_s)
 
 
 def _first_player(cell: str) -> str:

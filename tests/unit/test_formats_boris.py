@@ -79,9 +79,31 @@ def test_an_observation_whose_files_have_no_lengths_costs_only_itself(tmp_path: 
     assert len(found.bouts) == 1
 
 
-def test_live_observations_are_noted_and_offsets_said(tmp_path: Path) -> None:
+def test_live_observations_are_noted(tmp_path: Path) -> None:
     assert "no video" in read(tmp_path, project([], type="LIVE")).notes[0][1]
-    assert "time offset" in read(tmp_path, project([], **{"time offset": 5.0})).notes[0][1]
+
+
+def test_a_time_offset_is_taken_off_and_told(tmp_path: Path) -> None:
+    events = [[64.5, "", "grooming", "", ""], [70.0, "", "grooming", "", ""], [3.0, "", "twitch", "", ""]]
+    found = read(tmp_path, project(events, **{"time offset": 60.0}))
+    assert [(bout.behavior, bout.start_s, bout.end_s) for bout in found.bouts] == [("grooming", 4.5, 10.0)]
+    assert found.notes[0][1].startswith("60 s are taken off its times")
+    assert [origin for origin, why in found.troubles if "nothing is played yet" in why] == ["p.boris!obs 1!event 3"]
+
+
+def test_times_that_count_from_when_a_file_was_made(tmp_path: Path) -> None:
+    made = {"length": {"a.mp4": 100.0}, "media_creation_time": {"a.mp4": 1_700_000_000.0}}
+    since = {"media_creation_date_as_offset": True, "time offset": 2.0}
+    twitch = [[1_700_000_014.5, "", "twitch", "", ""]]
+    found = read(tmp_path, project(twitch, ["a.mp4"], media_info=made, **since))
+    assert [bout.start_s for bout in found.bouts] == [12.5]
+    unknown = read(tmp_path, project(twitch, ["a.mp4"], media_info={}, **since))
+    assert unknown.left_out == (
+        ("p.boris!obs 1", "its times count from when its files were made, and when a.mp4 was is not known"),
+    )
+    several = read(tmp_path, project(twitch, ["a.mp4", "b.mp4"], media_info=made, **since))
+    assert several.left_out[0][1].endswith("and there are several of them")
+    assert several.bouts == ()
 
 
 @pytest.mark.parametrize("document", [[], {}, {"observations": {}}, project([["x", "", "grooming", "", ""]])])

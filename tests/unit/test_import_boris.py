@@ -1,4 +1,4 @@
-"""BORIS tables of observations that play several files: every bout in its own file's seconds, or refused."""
+"""BORIS tables of observations that play several files or have an offset: bouts in their file's own seconds."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_row_whose_file_has_no_known_beginning_is_refused(tmp_path: Path, chan
     table = read_source(written(tmp_path / "t.csv", tabular(EVENTS[4:6], **changes)), None)
     assert table.rows == ()
     assert [(one.kind, one.origin, one.is_loss) for one in table.troubles] == [
-        ("time in one of several files", f"t.csv!I{row}", True) for row in (2, 3)
+        ("time that is not the file's own", f"t.csv!I{row}", True) for row in (2, 3)
     ]
     assert said in table.troubles[0].message
 
@@ -132,8 +132,8 @@ def test_times_that_somebody_has_put_right_already_are_not_moved_again(tmp_path:
     assert "at 50 s another file than v/b.mp4 is played" in table.troubles[0].message
 
 
-def legacy(files: Sequence[str], length: str) -> list[list[object]]:
-    above = [["Observation id", "o"], *(["Player #1", name] for name in files), ["Time offset (s)", "2.5"]]
+def legacy(files: Sequence[str], length: str, offset: str = "0") -> list[list[object]]:
+    above = [["Observation id", "o"], *(["Player #1", name] for name in files), ["Time offset (s)", offset]]
     header = ["Time", "Media file path", "Total length", "FPS", "Subject", "Behavior", "Comment", "Status"]
     return [*above, *([[""]] * 12), header,
             *([time, file, length, "25", "m1", name, "", kind] for time, name, kind, file in EVENTS)]  # fmt: skip
@@ -142,11 +142,12 @@ def legacy(files: Sequence[str], length: str) -> list[list[object]]:
 def test_an_old_table_lists_its_files_above_the_header(tmp_path: Path) -> None:
     table = read_source(written(tmp_path / "l.csv", legacy([A, B], "100;100")), None)
     assert spans(table) == EXPECTED | INSTANT
-    assert [(one.kind, one.is_loss) for one in table.troubles] == [("about the file", False)]
-    assert "time offset of 2.5 s, which is not applied" in table.troubles[0].message
+    assert table.troubles == ()
+    early = read_source(written(tmp_path / "e.csv", legacy([A], "100", offset="2.5")), None)
+    assert (A, "groom", 7.5, 12.5) in spans(early)
     summed = read_source(written(tmp_path / "s.csv", legacy([A, B], "200")), None)
     assert summed.rows == ()
-    assert {one.kind for one in summed.troubles if one.is_loss} == {"time in one of several files"}
+    assert {one.kind for one in summed.troubles if one.is_loss} == {"time that is not the file's own"}
     unlisted = read_source(written(tmp_path / "u.csv", legacy([], "200")), None)
     assert unlisted.rows == ()
 
@@ -170,6 +171,50 @@ def test_old_tables_put_together_are_several_observations_where_their_times_over
     assert read_source(written(tmp_path / "u.csv", in_turn), None).rows == ()
 
 
-def test_a_time_offset_is_said_once(tmp_path: Path) -> None:
-    table = read_source(written(tmp_path / "t.csv", tabular(offset="5.000")), None)
-    assert [one.message for one in table.troubles] == ["o: has a time offset of 5.000 s, which is not applied"]
+def later(offset_s: float) -> list[tuple[float, str, str, str]]:
+    """The same moments as BORIS writes them with an offset: added to all times."""
+    return [(time_s + offset_s, name, kind, file) for time_s, name, kind, file in EVENTS]
+
+
+@pytest.mark.parametrize("offset_s", [5.0, 30.25, 3600.0, -4.5])
+def test_a_time_offset_is_taken_off_and_told_once(tmp_path: Path, offset_s: float) -> None:
+    rows = tabular([(*row[:3], "Not found") for row in later(offset_s)], offset=f"{offset_s:.3f}")
+    table = read_source(written(tmp_path / "t.csv", rows), None)
+    assert spans(table) == EXPECTED | INSTANT
+    (told,) = table.troubles
+    assert (told.kind, told.is_loss) == ("about the file", False)
+    assert (
+        told.message == f"o: {offset_s:g} s are taken off its times, its time offset, which BORIS adds to all of them"
+    )
+
+
+def test_a_file_named_as_borises_do_that_forget_the_offset_is_the_one_played(tmp_path: Path) -> None:
+    forgetful = [(95.0, "groom", "START", A), (98.0, "groom", "STOP", A), (110.0, "twitch", "POINT", B)]
+    for file in (A, B):  # 110 s is in the second file by the time as written, in the first without the offset
+        rows = tabular([*forgetful[:2], (*forgetful[2][:3], file)], offset="20")
+        table = read_source(written(tmp_path / "t.csv", rows), None)
+        assert spans(table) == {(A, "groom", 75, 78), (A, "twitch", 90, None)}
+    refused = read_source(written(tmp_path / "t.csv", tabular([(150.0, "twitch", "POINT", A)], offset="20")), None)
+    assert refused.rows == ()
+    assert "another file than v/a.mp4" in refused.troubles[-1].message
+
+
+def test_the_offset_of_one_file_needs_no_list_of_files(tmp_path: Path) -> None:
+    rows = [(65.0, "groom", "START", A), (70.0, "groom", "STOP", A)]
+    named = [[row[0], *row[2:]] for row in tabular(rows, lengths="200", offset="60,0")]  # no Source
+    assert spans(read_source(written(tmp_path / "t.csv", named), None)) == {(A, "groom", 5, 10)}
+
+
+@pytest.mark.parametrize(
+    ("offset", "said"),
+    [
+        ("60", "at 10 s nothing is played yet: BORIS adds the observation's time offset, 60, to every time. Set the"),
+        ("a minute", "a time offset in seconds expected, got 'a minute'"),
+    ],
+)
+def test_a_time_before_the_first_file_begins_is_refused(tmp_path: Path, offset: str, said: str) -> None:
+    table = read_source(written(tmp_path / "t.csv", tabular(EVENTS[:2], offset=offset)), None)
+    assert table.rows == ()
+    losses = [one for one in table.troubles if one.is_loss]
+    assert [one.kind for one in losses] == ["time that is not the file's own"] * 2
+    assert losses[0].message.startswith(said)

@@ -22,7 +22,7 @@ from training.importing.reading import Reading, Row, moment
 from training.importing.rows import LabelRow, Trouble
 from training.importing.times import TimeError, parse_cell
 
-SEVERAL_FILES = "time in one of several files"
+OTHER_TIME_LINE = "time that is not the file's own"
 
 
 def read_bouts(reading: Reading, grid: Grid) -> None:
@@ -37,7 +37,7 @@ def read_bouts(reading: Reading, grid: Grid) -> None:
         try:
             played = reading.played(observed, row)
         except MediaError as error:
-            reading.lose(SEVERAL_FILES, f"{error}", grid.required(row, columns.start))
+            reading.lose(OTHER_TIME_LINE, f"{error}", grid.required(row, columns.start))
             continue
         video = reading.video_of(grid, row, played)
         cells = [cell for name in ("start", "end") if (cell := grid.cell(row, getattr(columns, name))) is not None]
@@ -64,7 +64,7 @@ def read_bouts(reading: Reading, grid: Grid) -> None:
             if observed and played:
                 observed.check(row, played, start)
         except (TimeError, MediaError) as error:
-            kind = "unreadable time" if isinstance(error, TimeError) else SEVERAL_FILES
+            kind = "unreadable time" if isinstance(error, TimeError) else OTHER_TIME_LINE
             reading.lose(kind, f"{error}", *cells)
             continue
         rater = reading.rater_of(grid, row)
@@ -114,7 +114,7 @@ def read_start_stop(reading: Reading, grid: Grid) -> None:
         try:
             played = reading.played(observed, row)
         except MediaError as error:
-            reading.lose(SEVERAL_FILES, f"{error}", time)
+            reading.lose(OTHER_TIME_LINE, f"{error}", time)
             continue
         video = reading.video_of(grid, row, played)
         if all(cell.is_empty for cell in (event, time, named)):
@@ -139,7 +139,7 @@ def read_start_stop(reading: Reading, grid: Grid) -> None:
             if observed and played:
                 observed.check(row, played, seconds)
         except (TimeError, MediaError) as error:
-            reading.lose("unreadable time" if isinstance(error, TimeError) else SEVERAL_FILES, f"{error}", time)
+            reading.lose("unreadable time" if isinstance(error, TimeError) else OTHER_TIME_LINE, f"{error}", time)
             continue
         key = (video, grid.text(row, columns.subject), behavior, reading.rater_of(grid, row), unit, str(int(is_marker)))
         events.append(Event(key, kind, seconds, (time, count, played)))

@@ -1,4 +1,4 @@
-"""BORIS tables whose observations play several files: the time line on which a row's time counts.
+"""BORIS tables whose observations play several files, or have a time offset: the time line of a row's time.
 
 A table is known by its header, whoever wrote the mapping for it: its times would else be taken for the file's own.
 """
@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from mousetal.formats import boris
-from mousetal.formats.borismedia import ROUNDING_S, MediaError, Playlist, files_of, playlist
+from mousetal.formats.boris import OFFSET_REASON
+from mousetal.formats.borismedia import NOT_FOUND, ROUNDING_S, MediaError, Playlist, files_of, playlist
 from mousetal.formats.tables import Cell
 from training.importing.grid import Grid
 from training.importing.mapping import TimeRule
@@ -17,6 +18,7 @@ from training.importing.times import TimeError, parse_cell
 
 Row = tuple[Cell, ...]
 FIRST_PLAYER, TIME_OFFSET = "player #1", "time offset (s)"  # rows above the header of an old table
+NO_OFFSET = ("", "NA")
 
 
 @dataclass
@@ -53,39 +55,45 @@ class ObservedFiles:
         return files
 
     def playlist(self, row: Row, decimal: str) -> Playlist | None:
-        """The files that are played one after another in the row's observation, None of a single file.
+        """The files that are played one after another in the row's observation, None of a single one without offset.
 
-        Raises MediaError where there are several and not all that is needed is known.
+        Raises MediaError where not all that is needed is known.
         """
         files = self._listed(row)
         lengths = self._text(row, "media_duration")
+        offset_s = self._offset_of(row)
         if len(files) > 1:
-            return playlist(files, lengths, decimal)
+            return playlist(files, lengths, decimal, offset_s)
         if not files and (self._may_be_played_in_turn(self._text(row, "observation")) or ";" in lengths):
             raise MediaError(
                 "its observation plays several files, and no column Source lists them: when this file began is not "
                 'known. Give the .boris project or, if these rows are of several observations, a column "Observation '
                 'id"'
             )
-        return None
+        own = files or files_of(self._text(row, "video"))
+        return Playlist(own, (), offset_s) if offset_s and own else None
 
     def check(self, row: Row, played: Playlist, time_s: float) -> None:
-        """Raises MediaError where the row names another file than the one that is played at its time."""
-        own = self._text(row, "video")
-        if len(files_of(own)) == 1:
-            played.check(own, time_s)
+        """Raises MediaError where nothing is played at the row's time, or another file than the row names."""
+        own = files_of(self._text(row, "video"))
+        is_named = len(own) == 1 and not (played.offset_s and own[0] == NOT_FOUND)
+        played.check(time_s, own[0] if is_named else "")
 
-    def offset_of(self, row: Row) -> str:
-        """Once per observation what is to be said of a time offset, else ""."""
-        text, name = self._text(row, "offset") or self.offset, self._text(row, "observation")
-        try:
-            is_zero = float(text.replace(",", ".") or 0) == 0
-        except ValueError:
-            is_zero = text == "NA"
-        if is_zero or name in self.told:
+    def note_of(self, row: Row, played: Playlist) -> str:
+        """Once per observation what is to be said of its time offset, else ""."""
+        name = self._text(row, "observation")
+        if not played.offset_s or name in self.told:
             return ""
         self.told.add(name)
-        return f"{name or 'the observation'}: has a time offset of {text} s, which is not applied"
+        return f"{name or 'the observation'}: {played.offset_s:g} s are taken off its times, {OFFSET_REASON}"
+
+    def _offset_of(self, row: Row) -> float:
+        """Raises MediaError for an offset that is no number of seconds."""
+        text = self._text(row, "offset") or self.offset
+        try:
+            return 0.0 if text in NO_OFFSET else float(text.replace(",", "."))
+        except ValueError:
+            raise MediaError(f"a time offset in seconds expected, got {text!r}") from None
 
     def _listed(self, row: Row) -> tuple[str, ...]:
         """All files of the row's observation; none where nothing lists them."""

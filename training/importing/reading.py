@@ -83,15 +83,16 @@ class Reading:
         self.troubles.append(Trouble(kind, join_origins(*cells), message, is_loss=False))
 
     def played(self, observed: ObservedFiles | None, row: Row) -> Playlist | None:
-        """The files through which the row's times count, None where they are of one file; raises MediaError.
+        """The files through which the row's times count, None where they are one file's own; raises MediaError.
 
-        Frame numbers count through one file in any case.
+        Frame numbers are a file's own in any case.
         """
-        if observed is None:
+        if observed is None or self.mapping.time.unit == "frame":
             return None
-        if note := observed.offset_of(row):
+        played = observed.playlist(row, self.mapping.time.decimal)
+        if played and (note := observed.note_of(row, played)):
             self.note("about the file", note, row[0])
-        return None if self.mapping.time.unit == "frame" else observed.playlist(row, self.mapping.time.decimal)
+        return played
 
     def video_of(self, grid: Grid, row: Row, played: Playlist | None = None) -> str:
         """The video that the row is about, "" where none is named; remembers what the row says of it.
