@@ -298,8 +298,8 @@ def _parse_clip_input(fields: Fields) -> ClipInput:
         stride=_positive(fields, "stride"),
         crop_padding=fields.take("crop_padding", float),
         trained_fps=fields.take_optional("trained_fps", float),
-        mean=_colour(fields, "mean"),
-        std=_colour(fields, "std"),
+        mean=colour(fields, "mean"),
+        std=colour(fields, "std"),
     )
     fields.end()
     if clip.crop_padding < 0 or (clip.trained_fps is not None and clip.trained_fps <= 0) or min(clip.std) <= 0:
@@ -342,7 +342,8 @@ def _fraction(fields: Fields, key: str) -> float:
     return value
 
 
-def _colour(fields: Fields, key: str) -> tuple[float, float, float]:
+def colour(fields: Fields, key: str) -> tuple[float, float, float]:
+    """One number each for red, green and blue."""
     values = fields.take_tuple(key, float)
     if len(values) != 3:
         raise ModelError(f"{fields.where}: {key!r} should have three numbers (red, green, blue), got {list(values)}")

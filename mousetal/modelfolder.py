@@ -125,7 +125,19 @@ def read(located: Located, kind: type[AnyConfig]) -> tuple[AnyConfig, Tensors]:
 def read_config(folder: Path) -> ModelConfig:
     """The config of a folder of ours. Raises ModelError."""
     path = folder / CONFIG_NAME
-    return parse(_read_json(path), str(path))
+    return parse(read_object(path), str(path))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in one of a model's files. Raises ModelError."""
+    try:
+        with _open(path) as file:
+            document = json.load(file)
+    except ValueError as error:
+        raise ModelError(f"{path}: no valid JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise ModelError(f"{path}: a JSON object expected, got {type(document).__name__}")
+    return document
 
 
 def write(folder: Path, config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]], card: str) -> None:
@@ -171,9 +183,7 @@ def _locate_folder(folder: Path) -> Located:
     config = folder / CONFIG_NAME
     if not config.exists():
         return _located_pickle(_best_pickle(folder), folder.resolve().name)
-    document = _read_json(config)
-    if not isinstance(document, dict):
-        raise ModelError(f"{config}: a JSON object expected")
+    document = read_object(config)
     name = folder.resolve().name
     if "format_version" in document:
         layout = Layout.MOUSETAL
@@ -227,14 +237,6 @@ def _located_pickle(weights: Path, name: str) -> Located:
         root = root.parent
     extras = tuple(root / file for file in RUN_FILES if (root / file).is_file())
     return Located(Layout.PICKLE, root.name if is_own_folder or extras else name, root, weights, extras)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        with _open(path) as file:
-            return json.load(file)
-    except ValueError as error:
-        raise ModelError(f"{path}: no valid JSON ({error})") from error
 
 
 def _open(path: Path) -> BufferedReader:

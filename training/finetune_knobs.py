@@ -12,7 +12,7 @@ from mousetal.errors import ModelError, SettingsError
 from mousetal.execution import AUTOCAST_TYPES
 from mousetal.modelconfig import ClipInput, MvdConfig
 from mousetal.mvd.checkpoints import VARIANTS
-from mousetal.mvd.vit import VitConfig
+from mousetal.mvd.vit import POSITIONS, VitConfig
 from mousetal.types import BoutRule, ClassifierSpec
 from training.knobs import knob
 from training.losses import CLASS_WEIGHTS
@@ -59,6 +59,9 @@ class Knobs:
     tubelet_size: int = knob(2, "frames of a token")
     use_cls_token: bool = knob(False, "add a class token")
     use_mean_pooling: bool = knob(True, "classify the mean of the tokens, not the first")
+    positions: str = knob(
+        "mvd", "the table that tells tokens their places: mvd, or videomae, to start from such weights"
+    )
     drop_path: float = knob(0.1, "of the last block; less towards the first")
     dropout: float = knob(0.0, "of tokens after projections")
     attn_dropout: float = knob(0.0, "of attention")
@@ -144,7 +147,7 @@ class Knobs:
     def _check_choices(self) -> None:
         choices = {
             "sampling": SAMPLING, "class_weights": CLASS_WEIGHTS, "engine": ENGINES, "precision": tuple(AUTOCAST_TYPES),
-            "model": tuple(VARIANTS), "zero": (0, 1, 2, 3), "device": ("auto", "cpu", "cuda"),
+            "model": tuple(VARIANTS), "positions": POSITIONS, "zero": (0, 1, 2, 3), "device": ("auto", "cpu", "cuda"),
         }  # fmt: skip
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -194,6 +197,7 @@ def network_config(knobs: Knobs, num_classes: int) -> VitConfig:
             depth=knobs.depth or named.depth, heads=knobs.heads or named.heads, use_cls_token=knobs.use_cls_token,
             use_mean_pooling=knobs.use_mean_pooling, dropout=knobs.dropout, attn_dropout=knobs.attn_dropout,
             head_dropout=knobs.head_dropout, drop_path=knobs.drop_path, init_scale=knobs.init_scale,
+            positions=knobs.positions,
         )  # fmt: skip
     except ModelError as error:
         raise SettingsError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Where a network's first weights come from: a checkpoint of any layout, a model folder of ours, or nothing.
+"""Where a network's first weights come from: a checkpoint or a folder of any layout, or nothing.
 
 Nothing is skipped in silence: every tensor of the file is used, or is known by name to have no place in a classifier
 (what only pre-training needs), or the start is refused with a list. A head is kept only when the file's classes are
@@ -18,12 +18,15 @@ from mousetal import modelfolder
 from mousetal.errors import ModelError
 from mousetal.modelconfig import MvdConfig
 from mousetal.modelfolder import Layout
-from mousetal.mvd import checkpoints
-from mousetal.mvd.vit import VisionTransformer
+from mousetal.mvd import checkpoints, transformers_folder
+from mousetal.mvd.config import vit_config
+from mousetal.mvd.vit import MVD, VIDEOMAE, VisionTransformer, VitConfig
 
 # What pre-training needs and a classifier does not: position tables, mask tokens, decoders and the way into them, and
 # the encoder's last norm (a classifier that averages its tokens has one of its own).
 PRETRAINING_ONLY = re.compile(r"(pos_embed|mask_token|decoder|encoder_to_decoder|down_img|down_vid)[\w.]*|norm\.\w+")
+# Each table of positions with a tensor that only its pre-training has. A fine-tuned checkpoint does not tell.
+PRETRAINING_MARKS = {MVD: "mask_token_img", VIDEOMAE: "encoder_to_decoder.weight"}
 PREFIXES = ("backbone.", "encoder.")
 HEAD = ("head.weight", "head.bias")
 FRESH_AFTER_PRETRAINING = ("fc_norm.weight", "fc_norm.bias", *HEAD)
@@ -55,8 +58,9 @@ def load_start(
     ``stated`` are the file's classes where the user names them; a model folder of ours knows its own. With
     ``reset_head`` the network keeps its fresh head.
     """
-    state, own_classes = _read(path)
-    state, ignored = remap(state, network.config.use_cls_token)
+    source = _read(path)
+    _require_sizes(path, source, network.config)
+    state, ignored = remap(source.state, network.config.use_cls_token)
     is_pretrained = not any(name in state for name in HEAD)
     fresh: tuple[str, ...] = ()
     if is_pretrained:
@@ -66,7 +70,7 @@ def load_start(
     elif reset_head:
         fresh = HEAD
     else:
-        _require_classes(path, own_classes or stated, classes)
+        _require_classes(path, source.classes or stated, classes)
     state = {name: tensor for name, tensor in state.items() if name not in fresh}
     parameters = dict(network.named_parameters())
     fresh = tuple(name for name in fresh if name in parameters)
@@ -104,17 +108,42 @@ def _without_prefix(name: str) -> str:
     return name
 
 
-def _read(path: Path) -> tuple[State, tuple[str, ...]]:
-    """The weights in ``path`` and, where it names them, its classes."""
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Weights and what is known of them: of a pickle less than of a folder with a config."""
+
+    state: State
+    classes: tuple[str, ...] = ()
+    heads: int | None = None
+    positions: str | None = None
+
+
+def _read(path: Path) -> _Source:
     if not path.exists():
         raise ModelError(f"{path}: init names a checkpoint or a model folder, there is nothing.")
     located = modelfolder.locate(path)
     if located.layout is Layout.PICKLE:
-        return checkpoints.state_dict(checkpoints.unpickle(located.weights), str(located.weights)), ()
+        state = checkpoints.state_dict(checkpoints.unpickle(located.weights), str(located.weights))
+        whose = [name for name, mark in PRETRAINING_MARKS.items() if mark in state]
+        return _Source(state, positions=whose[0] if whose else None)
     if located.layout is Layout.TRANSFORMERS:
-        raise ModelError(f"{path}: a clip classifier expected, this is a model of the transformers library.")
+        folder = transformers_folder.read_folder(located)
+        classes = folder.classes if folder.is_named else ()
+        return _Source(folder.state, classes, folder.vit.heads, folder.vit.positions)
     config, arrays = modelfolder.read(located, MvdConfig)
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}, config.classes
+    vit = vit_config(config, str(path))
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return _Source(tensors, config.classes, vit.heads, vit.positions)
+
+
+def _require_sizes(path: Path, source: _Source, ours: VitConfig) -> None:
+    """What leaves no trace in the weights' shapes; raises ModelError."""
+    for name in ("heads", "positions"):
+        theirs, wanted = getattr(source, name), getattr(ours, name)
+        if theirs is not None and theirs != wanted:
+            raise ModelError(
+                f"{path}: trained with {name} = {theirs!r}, wanted is {wanted!r}. Set {name} = {theirs!r}."
+            )
 
 
 def _require_classes(path: Path, theirs: tuple[str, ...], ours: tuple[str, ...]) -> None:

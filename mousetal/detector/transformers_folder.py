@@ -7,7 +7,6 @@ missing tensors, is not used.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from mousetal.detector.checkpoints import DEFAULT_INPUT_SIZE, Checkpoint
 from mousetal.detector.config import LEVELS, NetworkConfig
 from mousetal.detector.keys import to_official
 from mousetal.errors import ModelError
-from mousetal.modelfolder import Located
+from mousetal.modelfolder import Located, read_object
 
 PREPROCESSOR = "preprocessor_config.json"
 # Tensors are stored under the names of version 4 of the library; version 5 renamed three kinds of modules in memory.
@@ -65,7 +64,7 @@ def read_transformers(located: Located) -> Checkpoint:
 
 
 def _parse_config(path: Path) -> RTDetrV2Config:
-    document = _read_json(path)
+    document = read_object(path)
     if document.get("model_type") != RTDetrV2Config.model_type:
         raise ModelError(
             f"{path}: model_type {RTDetrV2Config.model_type!r} expected, got {document.get('model_type')!r}"
@@ -117,19 +116,9 @@ def _input_size(folder: Path) -> int:
     path = folder / PREPROCESSOR
     if not path.is_file():
         return DEFAULT_INPUT_SIZE
-    document = _read_json(path)
+    document = read_object(path)
     size = document.get("size", {})
     side = size.get("height") if isinstance(size, dict) else None
     if not isinstance(side, int) or size != {"height": side, "width": side} or document.get("do_normalize", False):
         raise ModelError(f"{path}: a square size {{height, width}} without do_normalize expected, got {document}")
     return side
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: expected a JSON file ({error})") from error
-    if not isinstance(document, dict):
-        raise ModelError(f"{path}: expected a JSON object, got {type(document).__name__}")
-    return document

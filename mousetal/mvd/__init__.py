@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from mousetal import modelfolder
-from mousetal.errors import ModelError
 from mousetal.execution import Execution, identity
 from mousetal.modelconfig import MvdConfig, with_classes
 from mousetal.modelfolder import Layout, Located
-from mousetal.mvd import checkpoints
+from mousetal.mvd import checkpoints, transformers_folder
 from mousetal.mvd.backends import choose
 from mousetal.mvd.config import vit_config, with_network
 from mousetal.mvd.predict import Classifier, classifier_spec
@@ -38,7 +37,8 @@ def load(
     backend: str = "torch",
     threads: int = 0,
 ) -> Classifier:
-    """The classifier in a model folder, a folder of a reference training run, or one of the latter's weight files.
+    """The classifier in a model folder, a folder of a reference training run, one of the latter's weight files, or a
+    VideoMAE folder of the transformers library.
 
     ``precision`` is "fp32", "bf16", "fp16" or "int8", by a graph from `training.quantise`; ``backend`` is "torch",
     "openvino" (on a CPU, with ``threads`` threads or one per core), "auto", or "ncnn", for which OpenVINO stands in:
@@ -77,10 +77,7 @@ def _read(
     if located.layout is Layout.PICKLE:
         return checkpoints.read(located, class_names)
     if located.layout is Layout.TRANSFORMERS:
-        raise ModelError(
-            f"{located.root}: a clip classifier expected, this is a model of the transformers library. "
-            "Is the detector in MODEL_DIR?"
-        )
+        return transformers_folder.read(located, class_names)
     config, arrays = modelfolder.read(located, MvdConfig)
     config = with_classes(config, class_names, str(located.root))
     return config, {name: torch.from_numpy(array) for name, array in arrays.items()}, ()

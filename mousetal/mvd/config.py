@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from mousetal.errors import ModelError
 from mousetal.modelconfig import Fields, Json, MvdConfig
-from mousetal.mvd.vit import VitConfig
+from mousetal.mvd.vit import MVD, VitConfig
 
 SIZES = ("dim", "depth", "heads", "patch_size", "tubelet_size")
 
@@ -22,6 +22,7 @@ def vit_config(config: MvdConfig, where: str) -> VitConfig:
     mlp_ratio = fields.take("mlp_ratio", float)
     use_cls_token = fields.take("use_cls_token", bool)
     use_mean_pooling = fields.take("use_mean_pooling", bool)
+    positions = fields.take("positions", str) if fields.has("positions") else MVD
     fields.end()
     return VitConfig(
         num_classes=len(config.classes),
@@ -30,6 +31,7 @@ def vit_config(config: MvdConfig, where: str) -> VitConfig:
         mlp_ratio=mlp_ratio,
         use_cls_token=use_cls_token,
         use_mean_pooling=use_mean_pooling,
+        positions=positions,
         **sizes,
     )
 
@@ -46,4 +48,6 @@ def with_network(config: MvdConfig, vit: VitConfig) -> MvdConfig:
     sizes: dict[str, Json] = {
         name: getattr(vit, name) for name in (*SIZES, "mlp_ratio", "use_cls_token", "use_mean_pooling")
     }
+    if vit.positions != MVD:  # left out where it is the usual, so that older versions read the folder
+        sizes["positions"] = vit.positions
     return replace(config, network=sizes)

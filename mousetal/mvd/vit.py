@@ -4,7 +4,7 @@ Architecture: plain ViT (Dosovitskiy et al. 2021) over space-time tubelets, as i
 Video Distillation (Wang et al. 2023, "Masked Video Distillation: Rethinking Masked Feature Modeling for Self-supervised
 Video Representation Learning"). Written from a description of the network, not from its code. Parameter names are those
 of the published fine-tuned checkpoints. What differs: attention runs through torch's fused kernel, and the position
-table is computed in float64.
+table, of which VideoMAE has another than MVD, is computed in float64.
 
 Letters in shape suffixes: B clips, C channels, F frames, L tokens, N heads, D width, E width of one head (D / N).
 
@@ -27,6 +27,8 @@ from mousetal.errors import ModelError
 from mousetal.types import Float64Array
 
 LAYER_NORM_EPS = 1e-6
+MVD, VIDEOMAE = "mvd", "videomae"
+POSITIONS = (MVD, VIDEOMAE)  # whose table tells tokens their places; weights are of use with their own only
 WEIGHT_STD = 0.02
 
 
@@ -36,7 +38,8 @@ class VitConfig:
 
     ``img_size`` is the side of the square input in pixels, ``num_frames`` the length of a clip; a token covers
     ``tubelet_size`` frames of ``patch_size`` x ``patch_size`` pixels. Rates are probabilities and act in training only.
-    ``init_scale`` multiplies a freshly initialised head. Raises ModelError when the sizes do not fit together.
+    ``init_scale`` multiplies a freshly initialised head. ``positions`` is one of `POSITIONS`. Raises ModelError when
+    the sizes do not fit together.
     """
 
     num_classes: int
@@ -55,6 +58,7 @@ class VitConfig:
     head_dropout: float = 0.0
     drop_path: float = 0.0
     init_scale: float = 0.001
+    positions: str = MVD
 
     def __post_init__(self) -> None:
         sizes = ("num_classes", "img_size", "num_frames", "patch_size", "tubelet_size", "dim", "depth", "heads")
@@ -72,6 +76,8 @@ class VitConfig:
                 f"patches must tile the clip, got img_size={self.img_size}, patch_size={self.patch_size}, "
                 f"num_frames={self.num_frames}, tubelet_size={self.tubelet_size}"
             )
+        if self.positions not in POSITIONS:
+            raise ModelError(f"positions: one of {', '.join(POSITIONS)} expected, got {self.positions!r}")
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -89,7 +95,8 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.config = config
         self.patch_embed = PatchEmbed(config)
-        table_LD = torch.from_numpy(position_table(config.dim, *config.grid)).float()
+        table = position_table if config.positions == MVD else running_table
+        table_LD = torch.from_numpy(table(config.dim, *config.grid)).float()
         # Not persistent: published checkpoints have no such key.
         self.register_buffer("pos_embed", table_LD[None], persistent=False)
         if config.use_cls_token:
@@ -246,6 +253,15 @@ def position_table(dim: int, num_tubelets: int, side: int) -> Float64Array:
     return np.concatenate(
         [_sin_cos(time, dim // 4), _sin_cos(column, 3 * dim // 8), _sin_cos(row, 3 * dim // 8)], axis=1
     )
+
+
+def running_table(dim: int, num_tubelets: int, side: int) -> Float64Array:
+    """VideoMAE's table, of the same shape: tokens are numbered through, a sine and a cosine of each frequency in turn.
+
+    Another clip length leaves what there was in place; another image size does not.
+    """
+    sines_cosines = _sin_cos(np.arange(num_tubelets * side * side), dim)
+    return sines_cosines.reshape(-1, 2, dim // 2).swapaxes(1, 2).reshape(-1, dim)
 
 
 def _sin_cos(positions: np.ndarray, dim: int) -> Float64Array:

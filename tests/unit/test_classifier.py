@@ -33,7 +33,14 @@ def _clips(count: int) -> UInt8Array:
 
 
 @pytest.mark.parametrize(
-    "sizes", [{}, {"use_cls_token": True}, {"use_cls_token": True, "use_mean_pooling": False}, {"mlp_ratio": 2.5}]
+    "sizes",
+    [
+        {},
+        {"use_cls_token": True},
+        {"use_cls_token": True, "use_mean_pooling": False},
+        {"mlp_ratio": 2.5},
+        {"positions": "videomae"},
+    ],
 )
 def test_saving_and_loading_changes_no_logit(tmp_path: Path, sizes: dict[str, object]) -> None:
     classifier = mvd.load(_saved(tmp_path / "tiny", **sizes))
@@ -208,5 +215,5 @@ def test_a_detector_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="swapped"):
         mvd.load(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "rt_detr_v2"}')
-    with pytest.raises(ModelError, match="transformers library"):
+    with pytest.raises(ModelError, match=r"transformers library.*'rt_detr_v2'\. Is it the detector"):
         mvd.load(tmp_path)

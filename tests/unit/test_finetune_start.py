@@ -57,6 +57,20 @@ def test_a_pretrained_encoder_is_taken_and_the_rest_named(tmp_path: Path, under:
     assert "not needed (pre-training)" in str(came)
 
 
+@pytest.mark.parametrize(("mark", "positions"), [("mask_token_img", "mvd"), ("encoder_to_decoder.weight", "videomae")])
+def test_a_pretrained_checkpoint_starts_a_network_of_its_positions_only(
+    tmp_path: Path, mark: str, positions: str
+) -> None:
+    path = saved(tmp_path / "a.pth", encoder_of(tiny_network(7)) | {mark: torch.ones(2, 2)}, "model")
+    for wanted in ("mvd", "videomae"):
+        network = tiny_network(1, positions=wanted)
+        if wanted == positions:
+            assert load_start(network, path, CLASSES, (), reset_head=False).ignored == (mark,)
+        else:
+            with pytest.raises(ModelError, match=f"Set positions = '{positions}'"):
+                load_start(network, path, CLASSES, (), reset_head=False)
+
+
 def test_what_is_missing_or_foreign_is_listed(tmp_path: Path) -> None:
     state = encoder_of(tiny_network(7))
     del state["blocks.1.mlp.fc1.bias"]
