@@ -22,7 +22,7 @@ from inference_script.inputs import Inputs, InputVideo
 from inference_script.models import Models
 from inference_script.progress import Progress, stage_rates
 from inference_script.video_job import Company, GaveUpError, analyse_video, plan_of
-from mousetal import atomic, records
+from mousetal import atomic, heap, records
 from mousetal.errors import MousetalError, OutputError, RecordError, ServiceUnavailable, VideoError
 from mousetal.formats.csv import VideoRow, interval_rows
 from mousetal.meter import StageMeter
@@ -140,6 +140,7 @@ def _analyse_all(batch: Batch, left: dict[InputVideo, None], outcome: Outcome) -
                 _add(outcome, made.row, made.intervals, made.error)
                 del left[video]
                 progress.finish(video.name, video.size)
+                heap.give_back()
                 given_up = given_up + 1 if isinstance(made.error, GaveUpError) else 0
                 if given_up == MOST_GIVEN_UP:
                     raise ServiceUnavailable(f"a service gave out on {given_up} videos in a row; see its log")

@@ -13,13 +13,13 @@ whether the model can be trusted.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from mousetal import atomic
-from mousetal.filmstrip import FramesFrom, crop_at, frames_at, jpeg, strip, views
+from mousetal.filmstrip import FramesFrom, crops_at, frames_at, jpeg, strip, views
 from mousetal.geometry import square
-from mousetal.types import Bout, BoxInt, UInt8Array, VideoInfo, VideoResult, WindowScore
+from mousetal.types import Bout, BoxInt, UInt8Array, VideoInfo, VideoResult
 from mousetal.video import decode
 
 MOST_PER_BEHAVIOR = 12
@@ -65,14 +65,24 @@ def write(
     for path, bout in bouts.items():
         for number in _key_frames(bout):
             wanted[number].append(path)
+    crops = crops_at(wanted, result.scores)
     panels: dict[Path, dict[int, list[UInt8Array]]] = defaultdict(dict)
+    pictures: dict[Path, bytes] = {}
     for frame in frames_at(info, sorted(wanted), frames_from):
         for path in wanted[frame.index]:
-            crop = _crop_of(bouts[path], frame.index, result.scores)
-            panels[path][frame.index] = views(frame.rgb, crop)
-    pictures = {path: strip(_key_frames(bouts[path]), found) for path, found in panels.items()}
+            panels[path][frame.index] = views(frame.rgb, crops.get(frame.index) or _around(bouts[path]))
+        _finish(pictures, panels, bouts, frame.index)
+    _finish(pictures, panels, bouts, info.num_frames)
     _save(pictures, folder)
     return list(pictures)
+
+
+def _finish(
+    pictures: dict[Path, bytes], panels: dict[Path, dict[int, list[UInt8Array]]], bouts: dict[Path, Bout], through: int
+) -> None:
+    """Make the pictures of bouts that end by the frame ``through``, so that few are held as pixels."""
+    for path in [path for path in panels if bouts[path].end_frame - 1 <= through]:
+        pictures[path] = jpeg(strip(_key_frames(bouts[path]), panels.pop(path)))
 
 
 def _key_frames(bout: Bout) -> tuple[int, int, int]:
@@ -80,17 +90,16 @@ def _key_frames(bout: Bout) -> tuple[int, int, int]:
     return bout.start_frame, (bout.start_frame + last) // 2, last
 
 
-def _crop_of(bout: Bout, frame_index: int, scores: Sequence[WindowScore]) -> BoxInt | None:
-    """The crop that the classifier was shown there, else a square around the bout's box."""
-    crop = crop_at(frame_index, scores)
-    return crop or (square(bout.box_xyxy, BOX_PADDING) if bout.box_xyxy else None)
+def _around(bout: Bout) -> BoxInt | None:
+    """A square around the bout's box, for a frame of which no window tells what the classifier was shown."""
+    return square(bout.box_xyxy, BOX_PADDING) if bout.box_xyxy else None
 
 
-def _save(pictures: dict[Path, UInt8Array], folder: Path) -> None:
+def _save(pictures: dict[Path, bytes], folder: Path) -> None:
     try:
         for old in folder.glob("*.jpg"):
             old.unlink()
     except OSError as error:
         raise atomic.output_error(folder, error) from error
-    for path, rgb in pictures.items():
-        atomic.write_bytes(path, jpeg(rgb))
+    for path, content in pictures.items():
+        atomic.write_bytes(path, content)

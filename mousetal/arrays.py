@@ -7,6 +7,7 @@ zeros in ``crop_xyxy``; flags are joined by semicolons.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from mousetal.types import BoxInt, Detections, FrameBox, FrameRange, Window, Win
 Arrays = dict[str, npt.NDArray[Any]]
 FLAG_SEPARATOR = ";"
 
-T = TypeVar("T")
+Rows = TypeVar("Rows", tuple[Any, ...], npt.NDArray[Any])
 
 
 def pack_scores(scores: Sequence[WindowScore], num_classes: int) -> Arrays:
@@ -96,15 +97,14 @@ def pack_detections(detections: Sequence[Detections]) -> Arrays:
 
 def unpack_detections(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[Detections, ...]:
     """The detections that `pack_detections` was given."""
-    cuts = np.cumsum(arrays["detection_count"])[:-1]
     boxes, scores, labels = (
-        np.split(arrays[name], cuts) for name in ("detection_xyxy", "detection_score", "detection_label")
+        _shared_out(arrays[name], arrays["detection_count"])
+        for name in ("detection_xyxy", "detection_score", "detection_label")
     )
     frames, skipped, starts = (
         arrays[name].tolist() for name in ("detection_frame", "detection_skipped", "detection_begins_scene")
     )
-    # Without a frame, split still gives one empty piece.
-    return tuple(Detections(*found) for found in zip(frames, boxes, scores, labels, skipped, starts, strict=False))
+    return tuple(Detections(*found) for found in zip(frames, boxes, scores, labels, skipped, starts, strict=True))
 
 
 def pack_results(results: Sequence[WindowResult]) -> Arrays:
@@ -129,10 +129,10 @@ def unpack_results(arrays: Mapping[str, npt.NDArray[Any]]) -> list[WindowResult]
     return [WindowResult(*parts) for parts in zip(scores, detections, missing, strict=True)]
 
 
-def _shared_out(items: tuple[T, ...], counts: npt.NDArray[np.int64]) -> list[tuple[T, ...]]:
-    """The first ``counts[0]`` items, then the next ``counts[1]``, and so on."""
-    ends = np.cumsum(counts).tolist()
-    return [items[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+def _shared_out(items: Rows, counts: npt.NDArray[np.int64]) -> list[Rows]:
+    """The first ``counts[0]`` items, or rows of an array, then the next ``counts[1]``, and so on."""
+    ends: list[int] = np.cumsum(counts).tolist()
+    return [items[start:end] for start, end in pairwise([0, *ends])]
 
 
 def _texts(texts: list[str]) -> npt.NDArray[np.str_]:

@@ -10,13 +10,14 @@ What chooses the moments is elsewhere: the driver's report shows bouts, the eval
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from mousetal.geometry import crop_clip
-from mousetal.types import BoxInt, Frame, UInt8Array, VideoInfo, WindowScore
+from mousetal.types import BoxInt, Frame, Int64Array, UInt8Array, VideoInfo, WindowScore
 from mousetal.video import decode
 
 HEIGHT = 200
@@ -28,7 +29,7 @@ SKIP_FRAMES = 300
 SEPARATOR = 4
 BOX_RGB = (240, 228, 66)
 
-FramesFrom = Callable[[VideoInfo, int], Iterator[Frame]]
+FramesFrom = Callable[[VideoInfo, int, Int64Array], Iterator[Frame]]  # as `decode`
 
 
 def frames_at(info: VideoInfo, numbers: Sequence[int], frames_from: FramesFrom = decode) -> Iterator[Frame]:
@@ -37,19 +38,30 @@ def frames_at(info: VideoInfo, numbers: Sequence[int], frames_from: FramesFrom =
     for begin, end in zip([0, *breaks], [*breaks, len(numbers)], strict=True):
         run = numbers[begin:end]
         wanted = set(run)
-        for frame in frames_from(info, run[0]) if run else ():
+        for frame in frames_from(info, run[0], np.array(run, np.int64)) if run else ():
             if frame.index in wanted:
                 yield frame
             if frame.index >= run[-1]:
                 break
 
 
-def crop_at(frame_index: int, scores: Sequence[WindowScore]) -> BoxInt | None:
-    """The crop of the window that sees the frame most nearly in its middle; None where no window does."""
-    around = [
-        s for s in scores if s.crop_xyxy and s.window.frames.start_frame <= frame_index < s.window.frames.end_frame
-    ]
-    return min(around, key=lambda s: abs(_twice_middle(s) - 2 * frame_index)).crop_xyxy if around else None
+def crops_at(numbers: Iterable[int], scores: Iterable[WindowScore]) -> dict[int, BoxInt]:
+    """Per frame the crop of the window that sees it most nearly in its middle; a frame in no such window is left out.
+
+    One pass over the windows, of which a long video has tens of thousands, packed.
+    """
+    wanted = sorted(set(numbers))
+    found: dict[int, BoxInt] = {}
+    nearest: dict[int, int] = {}
+    for score in scores:
+        if not score.crop_xyxy:
+            continue
+        frames = score.window.frames
+        for number in wanted[bisect_left(wanted, frames.start_frame) : bisect_left(wanted, frames.end_frame)]:
+            distance = abs(frames.start_frame + frames.end_frame - 2 * number)
+            if number not in nearest or distance < nearest[number]:
+                nearest[number], found[number] = distance, score.crop_xyxy
+    return found
 
 
 def views(rgb: UInt8Array, crop: BoxInt | None) -> list[UInt8Array]:
@@ -78,10 +90,6 @@ def jpeg(rgb: UInt8Array) -> bytes:
     """A picture as a file's content."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     return cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), quality)[1].tobytes()
-
-
-def _twice_middle(score: WindowScore) -> int:
-    return score.window.frames.start_frame + score.window.frames.end_frame
 
 
 def _whole(rgb: UInt8Array, crop: BoxInt | None) -> UInt8Array:

@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -222,10 +223,12 @@ class _Analysis:
         arriving = follow(self._detections(), plan.info.pts_seconds, plan.max_gap_s, plan.detector.score_threshold)
         sightings: dict[int, Sighting] = {}
         settled_through = -1
-        left = plan.windows.windows(self._total)[self._num_done :]
-        for window in left:
+        left = islice(plan.windows.iter_windows(self._total), self._num_done, None)
+        following = next(left, None)
+        while (window := following) is not None:
+            following = next(left, None)
             # The last one waits for the end of the video, and so knows of all missing frames.
-            needed_through = self._total if window is left[-1] else window.frame_indices[-1]
+            needed_through = self._total if following is None else window.frame_indices[-1]
             while settled_through < needed_through:
                 sighting = next(arriving, None)
                 if sighting is None:

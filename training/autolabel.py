@@ -123,14 +123,14 @@ def frames_at(info: VideoInfo, numbers: Sequence[int], over: Over) -> Iterator[F
         return
     if len(numbers) < 2 or (numbers[-1] - numbers[0]) / (len(numbers) - 1) <= SEEK_ABOVE:
         wanted = set(numbers)
-        for frame in over.until(video.decode(info, numbers[0])):
+        for frame in over.until(video.decode(info, numbers[0], np.array(numbers))):
             if frame.index in wanted:
                 yield frame
             if frame.index >= numbers[-1]:
                 break
         return
     for number in over.until(numbers):
-        for frame in video.decode(info, number):
+        for frame in video.decode(info, number, np.array([number])):
             if frame.index == number:
                 yield frame
             break

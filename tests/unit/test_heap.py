@@ -1,4 +1,4 @@
-"""Large blocks go back to the system."""
+"""Memory that is free goes back to the system."""
 
 from __future__ import annotations
 
@@ -37,3 +37,30 @@ print(resident_mib() - before)
 def test_frames_of_4k_leave_no_holes(way: str, least: float, most: float, root: Path) -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT, way], cwd=root, capture_output=True, text=True, check=True)
     assert least < float(done.stdout) < most
+
+
+LITTLE_ONES = """
+import sys
+from mousetal import heap
+
+def resident_mib():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
+before = resident_mib()
+blocks = [bytes(1000) for _ in range(60_000)]
+last = bytes(1000)  # behind them, so that the heap has no free end
+blocks.clear()
+if sys.argv[1] == "returned":
+    heap.give_back()
+print(resident_mib() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="skipped: another C library than glibc")
+def test_what_is_free_in_between_is_given_back(root: Path) -> None:
+    def left(way: str) -> float:
+        command = [sys.executable, "-c", LITTLE_ONES, way]
+        return float(subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout)
+
+    assert left("kept") > 50
+    assert left("returned") < 10

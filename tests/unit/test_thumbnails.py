@@ -13,22 +13,24 @@ import pytest
 from inference_script import thumbnails
 from mousetal import filmstrip
 from mousetal.errors import OutputError
-from mousetal.types import Bout, Frame, VideoInfo, VideoResult
+from mousetal.types import Bout, Frame, Int64Array, VideoInfo, VideoResult
 from mousetal.video import probe
 from tests.fixtures.results import video_result
 from tests.fixtures.videos import write_video
 
 
 class Camera:
-    """Frames without a file: grey 200 px pictures whose brightness tells their number; notes what was decoded."""
+    """Frames without a file: grey pictures whose brightness tells their number; notes what was decoded and wanted."""
 
     def __init__(self, missing: frozenset[int] = frozenset()) -> None:
         self.starts: list[int] = []
         self.decoded: list[int] = []
+        self.wanted: list[int] = []
         self.missing = missing
 
-    def __call__(self, info: VideoInfo, start_frame: int) -> Iterator[Frame]:
+    def __call__(self, info: VideoInfo, start_frame: int, wanted: Int64Array) -> Iterator[Frame]:
         self.starts.append(start_frame)
+        self.wanted += wanted.tolist()
         for index in range(start_frame, info.num_frames):
             self.decoded.append(index)
             if index not in self.missing:
@@ -83,6 +85,7 @@ def test_only_what_lies_near_the_bouts_is_decoded(tmp_path: Path) -> None:
     thumbnails.write(result.info, result, tmp_path, frames_from=camera)
     assert camera.starts == [100, 3000]
     assert camera.decoded == [*range(100, 160), *range(3000, 3010)]
+    assert camera.wanted == [100, 104, 109, 150, 154, 159, 3000, 3004, 3009]
 
 
 def test_a_bout_of_one_frame_has_a_strip(tmp_path: Path) -> None:

@@ -85,10 +85,11 @@ def pictures(
             continue
         wanted = {mistake: _moments(mistake.frames) for mistake in mistakes if mistake.video == name}
         numbers = sorted({number for moments in wanted.values() for number in moments})
+        crops = filmstrip.crops_at(numbers, result.scores)
         views: dict[int, list[UInt8Array]] = {}
         try:
             for frame in filmstrip.frames_at(video.probe(paths[name]), numbers):
-                views[frame.index] = filmstrip.views(frame.rgb, filmstrip.crop_at(frame.index, result.scores))
+                views[frame.index] = filmstrip.views(frame.rgb, crops.get(frame.index))
         except VideoError:
             continue
         for mistake, moments in wanted.items():

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from mousetal.dataset import Dataset
 from mousetal.errors import SettingsError, VideoError
 from mousetal.formats import supervisely
@@ -100,7 +102,7 @@ def stored_videos(dataset: Dataset, name: str, tell: Callable[[str], None]) -> F
 def look(path: Path, name: str, *, count_decodable: bool = False) -> FoundVideo:
     """What one file holds; raises VideoError."""
     info = probe(path)
-    decoded = sum(1 for _ in decode(info)) if count_decodable else None
+    decoded = sum(1 for _ in decode(info, wanted=np.zeros(0, np.int64))) if count_decodable else None
     try:
         return FoundVideo(name, path, info, content_hash(path), decoded)
     except OSError as error:
