@@ -32,6 +32,7 @@ from mousetal.modelconfig import AnyConfig, ModelConfig, parse, stated_name, to_
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "README.md"
+PREPROCESSOR_NAME = "preprocessor_config.json"  # of the transformers library: how pictures are prepared
 PICKLE_SUFFIXES = (".pt", ".pth")
 # How files of torch.save begin: a zip archive, or before torch 1.6 a pickle of protocol 2 or later.
 PICKLE_BEGINNINGS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -195,7 +196,9 @@ def _locate_folder(folder: Path) -> Located:
     weights = folder / WEIGHTS_NAME
     if not weights.is_file():
         raise ModelError(f"{folder}: {WEIGHTS_NAME} is missing beside {CONFIG_NAME}. Copy the model again.")
-    return Located(layout, name, folder, weights, (config,))
+    preparation = folder / PREPROCESSOR_NAME
+    has_preparation = layout is Layout.TRANSFORMERS and preparation.is_file()
+    return Located(layout, name, folder, weights, (config, preparation) if has_preparation else (config,))
 
 
 def _best_pickle(folder: Path) -> Path:

@@ -21,9 +21,8 @@ from mousetal.detector.checkpoints import DEFAULT_INPUT_SIZE, Checkpoint
 from mousetal.detector.config import LEVELS, NetworkConfig
 from mousetal.detector.keys import to_official
 from mousetal.errors import ModelError
-from mousetal.modelfolder import Located, read_object
+from mousetal.modelfolder import PREPROCESSOR_NAME, Located, read_object
 
-PREPROCESSOR = "preprocessor_config.json"
 # Tensors are stored under the names of version 4 of the library; version 5 renamed three kinds of modules in memory.
 _RENAMED = (
     (re.compile(r"^model\.encoder\.encoder\."), "model.encoder.aifi."),
@@ -113,7 +112,7 @@ def _current_name(name: str) -> str:
 
 def _input_size(folder: Path) -> int:
     """The square side that the folder's image preparation asks for, which must be the plain one (no normalisation)."""
-    path = folder / PREPROCESSOR
+    path = folder / PREPROCESSOR_NAME
     if not path.is_file():
         return DEFAULT_INPUT_SIZE
     document = read_object(path)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from mousetal.errors import ModelError
 from mousetal.modelconfig import IMAGENET_MEAN, IMAGENET_STD, ClipInput, Fields, MvdConfig, colour, with_classes
-from mousetal.modelfolder import Located, read_object
+from mousetal.modelfolder import PREPROCESSOR_NAME, Located, read_object
 from mousetal.mvd.checkpoints import BACKGROUND, CROP_PADDING, STRIDE, State
 from mousetal.mvd.config import with_network
 from mousetal.mvd.legacyconfig import DEFAULTS
@@ -26,7 +26,6 @@ from mousetal.mvd.vit import VIDEOMAE, VitConfig
 from mousetal.types import BoutRule
 
 MODEL_TYPE = "videomae"
-PREPROCESSOR = "preprocessor_config.json"
 QUERIES_KEYS_VALUES = ("query", "key", "value")
 _BASE, _LAYER = r"^(?:videomae\.)?", r"^(?:videomae\.)?encoder\.layer\.(\d+)\."
 # Version 5 of the library has query.bias in memory and q_bias in files, as older versions have in both.
@@ -158,7 +157,7 @@ def _joined(state: State) -> State:
 
 def _normalisation(folder: Path) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and deviation of each colour, as the folder's image preparation has them, else ImageNet's."""
-    path = folder / PREPROCESSOR
+    path = folder / PREPROCESSOR_NAME
     if not path.is_file():
         return IMAGENET_MEAN, IMAGENET_STD
     document = read_object(path)

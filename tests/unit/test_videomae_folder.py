@@ -53,6 +53,15 @@ def test_the_logits_are_the_library_s(tmp_path: Path, pooling: bool) -> None:
     assert [note.split(":")[0] for note in loaded.spec.assumptions] == ["sampling_rate=4"]
 
 
+def test_how_pictures_are_prepared_is_part_of_what_a_model_is(tmp_path: Path) -> None:
+    written(tmp_path, VideoMAEForVideoClassification)
+    digests = {mousetal.mvd.load(tmp_path).spec.sha256}
+    for mean in (MEAN, STD):
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": mean, "image_std": STD}))
+        digests.add(mousetal.mvd.load(tmp_path).spec.sha256)
+    assert len(digests) == 3
+
+
 def test_classes_without_names_have_to_be_named(tmp_path: Path) -> None:
     written(tmp_path, VideoMAEForVideoClassification, id2label={n: f"LABEL_{n}" for n in range(3)})
     with pytest.raises(ModelError, match="the 3 classes have no names"):
