@@ -59,7 +59,7 @@ class Playlist:
         Then the row is not what BORIS writes (somebody has put the times right already, say), and moving it would only
         make it wrong in another way. BORIS forgets the offset when it names the file.
         """
-        if time_s < self.offset_s - ROUNDING_S:
+        if self.offset_s and time_s < self.offset_s - ROUNDING_S:
             raise MediaError(
                 f"at {time_s:g} s nothing is played yet: BORIS adds the observation's time offset, {self.offset_s:g}, "
                 "to every time. Set the offset to 0 where it was not added"

@@ -56,7 +56,7 @@ def load(
         network = VisionTransformer(vit_config(config, str(located.root)))
     network = _filled(network, state, str(located.weights))
     for assumption in assumptions:
-        log.warning("assumed of a model without config.json model=%s assumed=%r", located.name, assumption)
+        log.warning("assumed of a model whose files do not say model=%s assumed=%r", located.name, assumption)
     logits, execution = choose(network, config, execution, located)
     spec = classifier_spec(config, located.name, identity(located, execution), assumptions, execution)
     return Classifier(network, config, spec, execution, logits)

@@ -131,7 +131,7 @@ def _sizes(fields: Fields, num_classes: int) -> VitConfig:
         dim=dim,
         depth=fields.take("num_hidden_layers", int),
         heads=fields.take("num_attention_heads", int),
-        mlp_ratio=fields.take("intermediate_size", int) / dim,
+        mlp_ratio=fields.take("intermediate_size", int) / max(1, dim),  # whose turn to be refused comes
         use_mean_pooling=fields.take("use_mean_pooling", bool),
         positions=VIDEOMAE,
     )

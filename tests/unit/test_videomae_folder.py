@@ -115,6 +115,7 @@ def test_a_pretrained_encoder_is_no_model(tmp_path: Path) -> None:
         ({"qkv_bias": False}, "qkv_bias: only True is supported"),
         ({"num_hidden_layers": 3}, r"missing: blocks\.2\."),
         ({"num_hidden_layers": None}, "num_hidden_layers"),
+        ({"hidden_size": 0}, "at least 1, got dim=0"),
         ({"id2label": {"first": "idle"}}, "names by number expected"),
         ({"model_type": "vit"}, "model_type 'videomae', got 'vit'"),
     ],
