@@ -28,12 +28,10 @@ from torch.utils.flop_counter import FlopCounterMode
 import mousetal.detector
 import mousetal.mvd
 from bench import machine, models
-from mousetal.cores import instructions
 
 ROUNDS = 5
 SIDE = 3072  # of the matrices whose product is the cores' best: they leave no time for anything but arithmetic
 GIGA = 1e9
-BF16 = {"avx512_bf16", "amx_bf16"}  # as Linux calls them
 # torch first: what it does is counted
 WAYS = (("torch", "fp32"), ("openvino", "fp32"), ("ncnn", "fp32"), ("openvino", "bf16"))
 
@@ -67,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(cores)
     print(machine.sentence(about))
     # Without instructions of its own torch takes minutes for one product in bf16.
-    has_bf16 = not BF16.isdisjoint(instructions())
-    peaks = {precision: peak(precision) for precision in (("fp32", "bf16") if has_bf16 else ("fp32",))}
+    precisions = ("fp32", "bf16") if "bf16" in about["instructions"] else ("fp32",)
+    peaks = {precision: peak(precision) for precision in precisions}
     print(", ".join(f"a matrix product in {name}: {rate:.0f} GFLOP/s" for name, rate in peaks.items()))
     print("\n| network | computed by | GFLOP | seconds | of the cores' rate |\n| --- | --- | --- | --- | --- |")
     with TemporaryDirectory() as folder:

@@ -141,6 +141,11 @@ def read_object(path: Path) -> dict[str, Any]:
     return document
 
 
+def have_names(titles: Iterable[object]) -> bool:
+    """Whether classes of a transformers folder have names: for want of any the library numbers them, "LABEL_0"."""
+    return not all(str(title).startswith("LABEL_") for title in titles)
+
+
 def write(folder: Path, config: ModelConfig, tensors: Mapping[str, npt.NDArray[Any]], card: str) -> None:
     """Writes a model folder; ``card`` is the text of its README.md.
 

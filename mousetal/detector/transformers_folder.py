@@ -21,7 +21,7 @@ from mousetal.detector.checkpoints import DEFAULT_INPUT_SIZE, Checkpoint
 from mousetal.detector.config import LEVELS, NetworkConfig
 from mousetal.detector.keys import to_official
 from mousetal.errors import ModelError
-from mousetal.modelfolder import PREPROCESSOR_NAME, Located, read_object
+from mousetal.modelfolder import PREPROCESSOR_NAME, Located, have_names, read_object
 
 # Tensors are stored under the names of version 4 of the library; version 5 renamed three kinds of modules in memory.
 _RENAMED = (
@@ -58,8 +58,7 @@ def read_transformers(located: Located) -> Checkpoint:
         raise ModelError(f"{located.weights}: expected a safetensors file, it is unreadable ({error})") from error
     state = to_official({_current_name(name): tensor for name, tensor in stored.items()}, network)
     titles = tuple((config.id2label or {}).values())
-    is_named = not all(str(title).startswith("LABEL_") for title in titles)  # what the library writes for "no name"
-    return Checkpoint(state, network, _input_size(located.root), titles if is_named else None)
+    return Checkpoint(state, network, _input_size(located.root), titles if have_names(titles) else None)
 
 
 def _parse_config(path: Path) -> RTDetrV2Config:

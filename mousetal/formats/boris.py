@@ -26,7 +26,6 @@ PLAYER = "1"  # the first player; the others show the same moments from other si
 RATER_VARIABLES = ("rater", "observer", "coder", "scorer", "experimenter", "annotator")
 RATER = "rater"
 TIME_DIGITS = 3
-OFFSET_REASON = "its time offset, which BORIS adds to all of them"
 
 # What we call a column, and what BORIS has called it (lower case), the best name first.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -131,8 +130,8 @@ def read_project(path: Path) -> Project:
             except MediaError as error:
                 left_out.append((where, str(error)))
                 continue
-            if played.offset_s:
-                notes.append((where, f"{played.offset_s:g} s are taken off its times, {OFFSET_REASON}"))
+            if played.offset_note:
+                notes.append((where, played.offset_note))
             said = {key.lower(): str(value) for key, value in (observation.get("independent_variables") or {}).items()}
             media.update(dict.fromkeys(files))
             variables.update(dict.fromkeys(files, said))
@@ -153,12 +152,12 @@ def _playlist(observation: Mapping[str, Any], files: Sequence[str]) -> Playlist:
         raise MediaError(f"plays several files, and the length of {unknown[0]} is not known")
     offset_s = float(observation.get("time offset") or 0)
     if observation.get("media_creation_date_as_offset"):
+        since = "its times count from when its files were made, and"
         created = known.get("media_creation_time") or {}
-        if len(files) > 1 or files[0] not in created:
-            raise MediaError(
-                "its times count from when its files were made, and "
-                + (f"when {files[0]} was is not known" if len(files) == 1 else "there are several of them")
-            )
+        if len(files) > 1:
+            raise MediaError(f"{since} there are several of them")
+        if files[0] not in created:
+            raise MediaError(f"{since} when {files[0]} was is not known")
         offset_s += float(created[files[0]])
     return Playlist(tuple(files), tuple(float(lengths[name]) for name in files[:-1]), offset_s)
 

@@ -37,6 +37,12 @@ class Playlist:
     lengths_s: tuple[float, ...]
     offset_s: float = 0.0
 
+    @property
+    def offset_note(self) -> str:
+        """What becomes of the offset, to be told; empty without one."""
+        told = f"{self.offset_s:g} s are taken off its times, its time offset, which BORIS adds to all of them"
+        return told if self.offset_s else ""
+
     def parts(self, start_s: float, end_s: float | None) -> list[tuple[str, float, float | None]]:
         """A bout on the common time line as parts, one per file that it touches, in each file's own seconds.
 

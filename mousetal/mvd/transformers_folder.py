@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from mousetal.errors import ModelError
 from mousetal.modelconfig import IMAGENET_MEAN, IMAGENET_STD, ClipInput, Fields, MvdConfig, colour, with_classes
-from mousetal.modelfolder import PREPROCESSOR_NAME, Located, read_object
+from mousetal.modelfolder import CONFIG_NAME, PREPROCESSOR_NAME, Located, have_names, read_object
 from mousetal.mvd.checkpoints import BACKGROUND, CROP_PADDING, STRIDE, State
 from mousetal.mvd.config import with_network
 from mousetal.mvd.legacyconfig import DEFAULTS
@@ -59,7 +59,7 @@ class Folder:
 
 def read_folder(located: Located) -> Folder:
     """Read a VideoMAE folder, pre-trained only or fine-tuned. Raises ModelError when it holds another network."""
-    where = located.root / "config.json"
+    where = located.root / CONFIG_NAME
     fields = Fields(read_object(where), str(where))
     found = fields.take("model_type", str) if fields.has("model_type") else None
     if found != MODEL_TYPE:
@@ -74,8 +74,7 @@ def read_folder(located: Located) -> Folder:
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{located.weights}: expected a safetensors file, it is unreadable ({error})") from error
     state = _joined({_our_name(name): tensor for name, tensor in stored.items()})
-    is_named = not all(title.startswith("LABEL_") for title in titles)  # what the library writes for "no name"
-    return Folder(vit, state, titles, is_named)
+    return Folder(vit, state, titles, have_names(titles))
 
 
 def read(located: Located, class_names: tuple[str, ...] | None) -> tuple[MvdConfig, State, tuple[str, ...]]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from mousetal.formats import boris
-from mousetal.formats.boris import OFFSET_REASON
 from mousetal.formats.borismedia import NOT_FOUND, ROUNDING_S, MediaError, Playlist, files_of, playlist
 from mousetal.formats.tables import Cell
 from training.importing.grid import Grid
@@ -82,10 +81,10 @@ class ObservedFiles:
     def note_of(self, row: Row, played: Playlist) -> str:
         """Once per observation what is to be said of its time offset, else ""."""
         name = self._text(row, "observation")
-        if not played.offset_s or name in self.told:
+        if not played.offset_note or name in self.told:
             return ""
         self.told.add(name)
-        return f"{name or 'the observation'}: {played.offset_s:g} s are taken off its times, {OFFSET_REASON}"
+        return f"{name or 'the observation'}: {played.offset_note}"
 
     def _offset_of(self, row: Row) -> float:
         """Raises MediaError for an offset that is no number of seconds."""
